@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import filecmp
+import itertools
 import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
@@ -73,18 +74,23 @@ def _files(output: Path) -> Iterator[Path]:
 
 
 def _check_rounds(indexes: Mapping[Path, RoundIndex]) -> None:
-    """Refuse a finished round that two logs of different names have: it would count twice."""
-    seen: dict[tuple[str, str, int], tuple[str, Path]] = {}
+    """Refuse a round that two folders have finished, each in a log that the other does not have: it would count twice.
+
+    One folder may hold a round twice, such as that of a baseline which ran again beside cells that were added.
+    """
+    found: dict[tuple[str, str, int], dict[Path, set[str]]] = {}
     for output, index in indexes.items():
         for entry in index.rounds:
-            if entry.status != "ok" or entry.name.endswith(PART_SUFFIX):
-                continue
-            key, file = (entry.experiment, entry.cell_id, entry.round), output / "raw" / entry.name
-            name, first = seen.setdefault(key, (entry.name, file))
-            if name != entry.name and first.parents[1] != output / "raw":
+            if entry.status == "ok" and not entry.name.endswith(PART_SUFFIX):
+                of_round = found.setdefault((entry.experiment, entry.cell_id, entry.round), {})
+                of_round.setdefault(output, set()).add(entry.name)
+    for (experiment, cell_id, number), of_round in found.items():
+        for (one, names), (other, others) in itertools.combinations(of_round.items(), 2):
+            if names - others and others - names:
                 raise UsageError(
-                    f"round {entry.round + 1} of cell {entry.cell_id} of experiment {entry.experiment!r} is in {first} "
-                    f"and in {file}: it would count twice; was one shard run into two folders? leave one of them out",
+                    f"round {number + 1} of cell {cell_id} of experiment {experiment!r} is in "
+                    f"{one / 'raw' / min(names - others)} and in {other / 'raw' / min(others - names)}: it would count "
+                    "twice; was one shard run into two folders? leave one of them out",
                     code="logs-conflict",
                 )
 

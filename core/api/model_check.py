@@ -55,7 +55,7 @@ class ModelCheck:
         model: its name.
         container: how it is stored.
         architecture: as its files call it.
-        stored_format: weight format of a GGUF model.
+        stored_format: weight format of a GGUF model, or of weights that a folder holds quantised.
         bits_per_weight: of a GGUF model, measured over all tensors.
         weight_bytes: bytes of its weight files.
         notes: what is special about its weights.
@@ -100,7 +100,7 @@ def check_model(name: str) -> ModelCheck:
         model.stored_format,
         facts.bits_per_weight if facts else None,
         model_bytes(model),
-        notes_on(facts) if facts else (),
+        notes_on(facts) if facts else model.notes,
         found,
     )
 

@@ -92,9 +92,8 @@ def _check_model(name: str, as_json: bool) -> None:
     if as_json:
         print_json(found.content())
         return
-    stored = (
-        "" if found.stored_format is None else f", {found.stored_format} ({found.bits_per_weight:.2f} bits per weight)"
-    )
+    bits = "" if found.bits_per_weight is None else f" ({found.bits_per_weight:.2f} bits per weight)"
+    stored = "" if found.stored_format is None else f", {found.stored_format}{bits}"
     echo(f"{found.model}: {found.container}, {found.architecture}{stored}, {size_text(found.weight_bytes)}")
     for note in found.notes:
         echo(note)

@@ -149,7 +149,7 @@ def _gather(folder: Path, sources: Sequence[Path]) -> None:
     from ..api.gathering import gather
 
     found = gather(folder, sources)
-    echo(f"{len(found.copied)} files copied, {found.kept} were there already", err=True)
+    echo(f"copied: {plural(len(found.copied), 'file')}; there already: {found.kept}", err=True)
     for log in found.unfinished:
         echo(f"{log}: left out, its round has no end yet", err=True)
 

@@ -205,6 +205,10 @@ def exit_code_of(report: RunReport) -> int:
     return exit_codes.FAILED if report.stopped or report.failed or report.cut else exit_codes.DONE
 
 
+_MOST_SHOWN = 500
+"""Cells of a plan that are printed; laying out a table of a hundred thousand takes minutes."""
+
+
 def _show_matrix(found: Measurement, estimate: RunEstimate | None, *, as_json: bool) -> None:
     """Print the cells of a matrix, each with its estimate where there is one."""
     plan, cells = found.plan, found.matrix.cells
@@ -224,7 +228,9 @@ def _show_matrix(found: Measurement, estimate: RunEstimate | None, *, as_json: b
     if estimate is not None:
         columns.append("a round takes")
         shown = [[*row, _words(one)] for row, one in zip(shown, estimate.cells, strict=True)]
-    print_table(columns, shown, empty="no cell")
+    print_table(columns, shown[:_MOST_SHOWN], empty="no cell")
+    if (further := len(shown) - _MOST_SHOWN) > 0:
+        echo(f"and {plural(further, 'further cell')}; --json has all of them")
     most, at_most = plan.most_rounds, " at most" if plan.looks else ""
     echo(f"{plural(len(cells), 'cell')} x {plural(most, 'round')} = {len(cells) * most} worker processes{at_most}")
     echo(_each_round(plan.workload, found.prompts))

@@ -59,7 +59,8 @@ class ResolvedModel:
         architecture: ``architectures[0]`` of ``config.json``; None where there is no such file.
         companions: the second model that the cell's backend uses, by the backend's name (``{"dflash": ...}``).
         container: how it is stored.
-        stored_format: weight format of a GGUF model, e.g. ``"q4_1"``; None for other containers.
+        stored_format: weight format of a GGUF model, e.g. ``"q4_1"``, or of weights that a folder holds quantised, e.g.
+            ``"4bit"``; None for other models.
         notes: what a reader of results must know about its weights, such as ``"weights from q4_1"``.
     """
 

@@ -4,13 +4,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, model_validator
+
+from ..records.record import refuse_truth_values
 
 
 class BackendOptions(BaseModel):
     """Base of a backend's options: typed, described, validated before anything loads, sweepable by name."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _numbers(cls, content: object) -> object:
+        refuse_truth_values(cls, content)
+        return content
 
 
 if TYPE_CHECKING:

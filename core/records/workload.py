@@ -15,6 +15,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from ... import defaults
 from .lengths import Lengths
+from .record import refuse_truth_values
 from .schema import Sampling
 from .service_level import parse_service_level
 
@@ -98,6 +99,12 @@ class PlanModel(BaseModel):
     """Base of the plan's parts: closed, so that a misspelt key is refused instead of ignored."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _numbers(cls, content: object) -> object:
+        refuse_truth_values(cls, content)
+        return content
 
 
 class Workload(PlanModel):

@@ -33,7 +33,10 @@ _BITS = {
 MOST = 2**24
 """More of anything no model has; a damaged field must not become a loop without end."""
 
-_INDEX = "model.safetensors.index.json"
+SINGLE, INDEX = "model.safetensors", "model.safetensors.index.json"
+"""The files in which the weights of a model are, or which names those, wherever it was published."""
+
+_FOREIGN = {"ONNX": "*.onnx", "TensorFlow": "*.h5", "Flax": "*.msgpack", "NeMo": "*.nemo", "OpenVINO": "openvino_*.bin"}
 _LARGEST = 1e300
 
 
@@ -190,7 +193,7 @@ def _indexed_names(index: Path) -> list[str]:
 
 def has_weight_files(folder: Path) -> bool:
     """Whether a folder has safetensors, or an index that names some."""
-    return (folder / _INDEX).exists() or any(folder.glob("*.safetensors"))
+    return (folder / INDEX).exists() or any(folder.glob("*.safetensors"))
 
 
 def weight_files(folder: Path) -> list[Path]:
@@ -199,15 +202,29 @@ def weight_files(folder: Path) -> list[Path]:
     Raises:
         ModelError: there is none, or one that the index names is missing.
     """
-    index, single = folder / _INDEX, folder / "model.safetensors"
+    index, single = folder / INDEX, folder / SINGLE
     if index.exists():
         return indexed_files(index)
     files = [single] if single.exists() else sorted(folder.glob("*.safetensors"))
     if not files:
-        below = sorted({path.parent.name for path in folder.glob("*/*.safetensors")})
-        hint = f"those in {below[0]}/ are another model: name that folder" if below else "save the model as safetensors"
-        raise ModelError(f"{folder}: no *.safetensors file; {hint}", code="container-unsupported")
+        raise ModelError(f"{folder}: no *.safetensors file; {_hint(folder)}", code="container-unsupported")
     return files
+
+
+def foreign_weights(folder: Path) -> str | None:
+    """Return what form a folder's weights have that nothing here opens, and one of their files; None without any."""
+    for kind, pattern in _FOREIGN.items():
+        if found := next(iter(sorted((*folder.glob(pattern), *folder.glob(f"*/{pattern}")))), None):
+            return f"{kind} ({found.relative_to(folder).as_posix()})"
+    return None
+
+
+def _hint(folder: Path) -> str:
+    if below := sorted({path.parent.name for path in folder.glob("*/*.safetensors")}):
+        return f"those in {below[0]}/ are another model: name that folder"
+    foreign = foreign_weights(folder)
+    form = f"its weights are {foreign}, which no engine opens here; " if foreign else ""
+    return f"{form}save the model as safetensors, or give a .gguf file of it"
 
 
 def check_headers(folder: Path) -> None:
@@ -226,13 +243,13 @@ def read_tensors(folder: Path) -> list[StoredTensor]:
     Raises:
         ModelError: a file is missing, cut off or damaged; names file and tensor.
     """
-    found = [tensor for path in weight_files(folder) for tensor in _read_header(path)]
+    found = [tensor for path in weight_files(folder) for tensor in read_header(path)]
     if not found:
         raise ModelError(f"{folder}: its safetensors files hold no tensor", code="weights-mismatch")
     return found
 
 
-def _read_header(path: Path) -> tuple[StoredTensor, ...]:
+def read_header(path: Path) -> tuple[StoredTensor, ...]:
     """Read the table at the start of a safetensors file: a little-endian u64 length, then JSON."""
     try:
         size = path.stat().st_size

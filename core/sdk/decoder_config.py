@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from ..errors import ModelError
-from .checkpoint import Checkpoint, architecture_of, is_number
+from .checkpoint import ITEM_SIZES, Checkpoint, StoredTensor, architecture_of, has_weight_files, is_number
 from .yarn import Yarn
 
 if TYPE_CHECKING:
@@ -101,13 +102,41 @@ class DecoderConfig:
             head_dim=count("head_dim", width // heads),
             context=context,
             norm_eps=value("rms_norm_eps", float, 1e-6),
-            tied=value("tie_word_embeddings", bool, arch in _TIED),
+            tied=value("tie_word_embeddings", bool, arch in _TIED) and not has_own_head(_tensors(checkpoint)),
             rope_theta=float(rope.get("rope_theta") or theta),
             rope=rope,
             stated=checkpoint.config,
         )
         _check_heads(path, found)
         return found
+
+
+def has_own_head(tensors: Mapping[str, StoredTensor]) -> bool:
+    """Whether the weights hold an output layer that is not the embedding, whatever the configuration says.
+
+    transformers does not tie the two then; engines that go by the configuration alone would drop the layer.
+    """
+    head, table = (tensors.get(f"{name}.weight") for name in ("lm_head", "model.embed_tokens"))
+    return head is not None and table is not None and not _is_copy(head, table)
+
+
+def _tensors(checkpoint: Checkpoint) -> Mapping[str, StoredTensor]:
+    """Return the tensors of a folder; none where it is a description alone."""
+    return checkpoint.tensors if has_weight_files(checkpoint.folder) else {}
+
+
+@lru_cache(maxsize=16)  # every cell of a plan asks
+def _is_copy(one: StoredTensor, other: StoredTensor) -> bool:
+    import numpy as np
+
+    def content(tensor: StoredTensor) -> np.ndarray:
+        return np.memmap(tensor.path, dtype="u1", mode="r", offset=tensor.start, shape=(tensor.nbytes,))
+
+    if one.shape != other.shape:
+        return False
+    if one.dtype == other.dtype:
+        return np.array_equal(content(one), content(other))
+    return {one.dtype, other.dtype} <= ITEM_SIZES.keys() and np.array_equal(one.read(), other.read())
 
 
 def _check_heads(path: Path, config: DecoderConfig) -> None:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from ..contract.model import ResolvedModel
 from ..errors import ModelError
-from .checkpoint import read_json, weight_files
+from .checkpoint import INDEX, SINGLE, read_header, read_json, weight_files
+from .stored_weights import StoredWeights, stored_weights
 from .torch_device import plan_no_attention
 
 if TYPE_CHECKING:
@@ -19,6 +23,23 @@ if TYPE_CHECKING:
 
 _LENGTHS = ("max_position_embeddings", "n_positions", "max_seq_len", "max_sequence_length", "seq_length")
 
+
+_PACKAGES = {
+    "aqlm": ("aqlm", "accelerate"),
+    "auto-round": ("auto_round",),
+    "awq": ("gptqmodel", "accelerate"),
+    "bitnet": ("accelerate",),
+    "bitsandbytes": ("bitsandbytes", "accelerate"),
+    "compressed-tensors": ("compressed_tensors",),
+    "fp8": ("accelerate",),
+    "gptq": ("gptqmodel", "optimum"),
+    "hqq": ("hqq",),
+    "mxfp4": ("accelerate",),
+    "quanto": ("optimum", "accelerate"),
+    "quark": ("quark",),
+    "torchao": ("torchao",),
+}
+"""What transformers needs to read weights that are stored quantised, by ``quant_method``."""
 
 FOR_OTHER_ENGINES = "A .gguf file of the model is opened as it is by engines that read GGUF and have its architecture"
 """What may be done with a model that an engine for Hugging Face folders does not know."""
@@ -42,6 +63,7 @@ def refuse_unknown(model: ResolvedModel) -> None:
             f"{config}: model_type = {repr(kind)[:80]}; transformers needs the name of a kind of model",
             code="model-config-invalid",
         )
+    _refuse_stored(model, stored_weights(read_json(config)))
     spec = find_spec("transformers")
     if spec is None or spec.origin is None:
         return
@@ -52,6 +74,23 @@ def refuse_unknown(model: ResolvedModel) -> None:
             f"{FOR_OTHER_ENGINES}",
             code="model-unsupported",
         )
+
+
+def _refuse_stored(model: ResolvedModel, stored: StoredWeights | None) -> None:
+    """Raise ``ModelError`` for quantised weights that transformers cannot read with what is installed."""
+    if stored is None:
+        return
+    needed = _PACKAGES.get(stored.method)
+    missing = [name for name in needed or () if find_spec(name) is None]
+    if needed is not None and not missing:
+        return
+    why = f"for which transformers needs {' and '.join(missing)}" if missing else "which transformers cannot read here"
+    own = "; MLX opens them as they are" if stored.format is not None else ""
+    raise ModelError(
+        f"{model.path}: its weights are {stored.words}, {why}{own}. Give the model in safetensors of 16 or 32 bits, or "
+        "a .gguf file of it",
+        code="quantisation-unsupported",
+    )
 
 
 def count_weights(folder: Path) -> int:
@@ -71,6 +110,41 @@ def _weights_in(file: Path) -> int:
             return sum(math.prod(tensors.get_slice(name).get_shape()) for name in tensors.keys())
     except (SafetensorError, OSError) as error:
         raise ModelError(f"{file}: damaged or cut off ({error})", code="model-damaged") from error
+
+
+@contextmanager
+def weights_view(folder: Path) -> Iterator[Path]:
+    """Yield a folder in which every library opens the weights that ``weight_files`` names, and no others.
+
+    transformers opens ``model.safetensors``, else what an index names; mlx-lm all of ``model*.safetensors``. Shards
+    without an index, another name, or a file beside an index would be other weights to each, or none. It is the folder
+    itself where all agree, else one of links, which lasts until the libraries have opened the files.
+
+    Raises:
+        ModelError: there are no weights, or they are damaged.
+    """
+    files = weight_files(folder)
+    single = folder / SINGLE
+    is_named = files == [single] or ((folder / INDEX).exists() and not single.exists())
+    if is_named and set(folder.glob("model*.safetensors")) == set(files):
+        yield folder
+        return
+    with TemporaryDirectory(prefix="decodebench-view-") as scratch:
+        _link(folder, files, Path(scratch))
+        yield Path(scratch)
+
+
+def _link(folder: Path, files: list[Path], view: Path) -> None:
+    for file in folder.iterdir():
+        if file.is_file() and file.suffix != ".safetensors" and file.name != INDEX:
+            (view / file.name).symlink_to(file.absolute())
+    count = len(files)
+    names = [SINGLE] if count == 1 else [f"model-{at:05d}-of-{count:05d}.safetensors" for at in range(1, count + 1)]
+    for name, file in zip(names, files, strict=True):
+        (view / name).symlink_to(file.absolute())
+    if count > 1:
+        found = {tensor.name: name for name, file in zip(names, files, strict=True) for tensor in read_header(file)}
+        (view / INDEX).write_text(json.dumps({"metadata": {}, "weight_map": found}))
 
 
 def open_model(folder: Path, dtype: str, device: str, attention: str | None = None) -> PreTrainedModel:
@@ -93,15 +167,17 @@ def open_model(folder: Path, dtype: str, device: str, attention: str | None = No
     transformers.utils.logging.disable_progress_bar()
     transformers.utils.logging.set_verbosity_error()
     try:
-        model, report = transformers.AutoModelForCausalLM.from_pretrained(
-            folder,
-            dtype=getattr(torch, dtype),
-            attn_implementation=attention,
-            local_files_only=True,
-            trust_remote_code=False,
-            use_safetensors=True,
-            output_loading_info=True,
-        )
+        with weights_view(folder) as place:
+            model, report = transformers.AutoModelForCausalLM.from_pretrained(
+                place,
+                dtype=getattr(torch, dtype),
+                attn_implementation=attention,
+                local_files_only=True,
+                trust_remote_code=False,
+                use_safetensors=True,
+                ignore_mismatched_sizes=True,  # which the report names, and is refused below
+                output_loading_info=True,
+            )
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         first = " ".join(str(error).split())
         if "scaled_dot_product_attention" in first:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -17,9 +18,11 @@ from .gguf.facts import inspect_gguf
 from .gguf.parts import find_gguf, parts_of
 from .sources.hub import DESCRIPTIONS, fetch
 from .sources.pickled_weights import CHECKPOINT, PICKLES, is_pickled
+from .stored_weights import stored_weights
 
 MLC_CONFIG = "mlc-chat-config.json"
-_MODEL_FILES = (*DESCRIPTIONS, "*.safetensors", "*.gguf", *PICKLES)
+_HOLDING_WEIGHTS = ("*.safetensors", "*.gguf", *PICKLES)
+_MODEL_FILES = (*DESCRIPTIONS, *_HOLDING_WEIGHTS)
 
 
 def example_model(backend_name: str, sources: Mapping[str, ModelSource]) -> str:
@@ -48,7 +51,7 @@ def resolve(
         return _inspect(name, _materialise(source, cache), cache)
     path = Path(name).expanduser()
     if path.exists():
-        return _inspect(name, path.resolve(), cache)
+        return _inspect(name, _placed(path), cache)
     if name.startswith((".", "/", "~")):
         raise ModelError(f"model path {name!r} does not exist", code="model-not-found")
     if re.fullmatch(r"[\w.-]+/[\w.-]+(/[^:]+\.gguf)?", name):
@@ -59,6 +62,15 @@ def resolve(
         sources,
         "A model is a name from `decodebench models`, a path or a Hub id (org/name, or org/name/FILE.gguf).",
     )
+
+
+def _placed(path: Path) -> Path:
+    """Return where a path leads; a link keeps the name of a GGUF file, and its folder the other parts.
+
+    In the Hub's cache the files of a snapshot are links to files that are called by their hashes.
+    """
+    found = path.resolve()
+    return Path(os.path.abspath(path)) if found.is_file() and found.suffix != path.suffix else found
 
 
 def _materialise(source: ModelSource, cache: ModelCache) -> Path:
@@ -72,10 +84,12 @@ def _materialise(source: ModelSource, cache: ModelCache) -> Path:
 
 
 def _inspect(name: str, path: Path, cache: ModelCache) -> ResolvedModel:
+    _refuse_adapter(name, path)
     files = _files_of(name, path)
     digest = content_hash(files, cache)
     config = path / "config.json"
-    architecture = architecture_of(read_json(config), config) if config.is_file() else None
+    stated = read_json(config) if config.is_file() else {}
+    architecture = architecture_of(stated, config)
     if (path / MLC_CONFIG).is_file():
         return ResolvedModel(name, path, digest, architecture, container="mlc")
     if is_pickled(name, path):
@@ -89,7 +103,26 @@ def _inspect(name: str, path: Path, cache: ModelCache) -> ResolvedModel:
             f"model {name!r}: {path} has neither config.json nor a .gguf file, so it is not a model folder",
             code="model-not-found",
         )
-    return ResolvedModel(name, path, digest, architecture)
+    weights = stored_weights(stated)
+    if weights is None:
+        return ResolvedModel(name, path, digest, architecture)
+    notes = (f"weights from {weights.words}",)
+    return ResolvedModel(name, path, digest, architecture, stored_format=weights.format, notes=notes)
+
+
+def _refuse_adapter(name: str, path: Path) -> None:
+    """Raise ``ModelError`` for a folder that holds changes to another model, and no model."""
+    file = path / "adapter_config.json"
+    if not file.is_file() or any(
+        not other.name.startswith("adapter_") for pattern in _HOLDING_WEIGHTS for other in path.glob(pattern)
+    ):
+        return
+    base = read_json(file).get("base_model_name_or_path")
+    raise ModelError(
+        f"model {name!r}: {path} is an adapter (LoRA) of {base!r}, not a model: merge it into that one "
+        "(merge_and_unload of peft), save the result as safetensors and name its folder",
+        code="container-unsupported",
+    )
 
 
 def _files_of(name: str, path: Path) -> list[Path]:

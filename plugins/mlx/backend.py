@@ -27,6 +27,7 @@ from .quantise import (
     nominal_bytes,
     open_weights,
     refuse_unknown,
+    stored_as,
     weight_bytes,
     write_quantised,
 )
@@ -69,7 +70,7 @@ class MlxBackend(Backend[MlxOptions]):
         """Refuse what mlx-lm has no model for; claim exactness for unquantised weights in float32."""
         require_architecture(cell.model)
         refuse_unknown(cell.model)
-        if cell.quantisation != QUANTISATIONS[0].name:
+        if stored_as(cell.model, cell.quantisation) is not None or cell.quantisation != QUANTISATIONS[0].name:
             return Preflight(inexact="its weights are quantised")
         if cell.model.architecture in _ROUNDED:
             return Preflight(inexact="mlx-lm rounds the scale of its embeddings to bfloat16")
@@ -92,14 +93,17 @@ class MlxBackend(Backend[MlxOptions]):
         from mlx_lm import __version__
         from mlx_lm.utils import compute_bits_per_weight
 
-        folder = cache.entry(
-            f"mlx-{model.path.name}-{quantisation}",
-            *("mlx", quantisation, options.dtype, files_hash(model, cache), __version__, CONVERTER_VERSION),
-            build=partial(write_quantised, model.path, quantisation, options.dtype),
-            peak_bytes=nominal_bytes(quantisation, count),
-        )
+        folder = model.path
+        is_stored_so = stored_as(model, quantisation) is not None
+        if not is_stored_so:
+            folder = cache.entry(
+                f"mlx-{model.path.name}-{quantisation}",
+                *("mlx", quantisation, options.dtype, files_hash(model, cache), __version__, CONVERTER_VERSION),
+                build=partial(write_quantised, model.path, quantisation, options.dtype),
+                peak_bytes=nominal_bytes(quantisation, count),
+            )
         weights, _ = open_weights(folder, options.dtype)
-        note = left_as_they_are(weights, options.dtype)
+        note = None if is_stored_so else left_as_they_are(weights, options.dtype)
         return PreparedModel(
             path=folder,
             format="mlx",

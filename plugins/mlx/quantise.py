@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Any
 from ... import ModelError
 from ...core.contract.model import FLOAT_FORMATS, Quantisation, ResolvedModel
 from ...core.sdk.checkpoint import has_weight_files, read_json, read_tensors
-from ...core.sdk.hugging_face import FOR_OTHER_ENGINES
+from ...core.sdk.decoder_config import has_own_head
+from ...core.sdk.hugging_face import FOR_OTHER_ENGINES, weights_view
+from ...core.sdk.stored_weights import StoredWeights, stored_weights
 
 if TYPE_CHECKING:
     import mlx.nn as nn
@@ -37,6 +39,9 @@ QUANTISATIONS = (
     ),
 )
 
+_READ = ("MLX", "awq", "bitnet", "compressed-tensors", "fp8", "gptq", "modelopt", "mxfp4", "mxfp8")
+"""What may have quantised the weights of a folder."""
+
 
 def nominal_bytes(quantisation: str, weights: int) -> int:
     """Return about how many bytes so many weights take in a format that is made."""
@@ -59,6 +64,29 @@ def refuse_unknown(model: ResolvedModel) -> None:
             code="model-unsupported",
         )
     _refuse_eight_bit_floats(model.path)
+
+
+def stored_as(model: ResolvedModel, quantisation: str) -> StoredWeights | None:
+    """Return how a model's weights are quantised already; None where they are not.
+
+    Raises:
+        ModelError: in a way that mlx-lm does not read, or another format was asked for.
+    """
+    stored = stored_weights(read_json(model.path / "config.json"))
+    if stored is None:
+        return None
+    if stored.method not in _READ:
+        raise ModelError(
+            f"{model.path}: its weights are {stored.words}, which mlx-lm does not read; it reads {', '.join(_READ)}",
+            code="quantisation-unsupported",
+        )
+    own = next((each.name for each in QUANTISATIONS if each.name == stored.format), QUANTISATIONS[0].name)
+    if quantisation != own:
+        raise ModelError(
+            f"{model.path}: its weights are {stored.words}, not {quantisation}: ask for {own}",
+            code="quantisation-unsupported",
+        )
+    return stored
 
 
 def _refuse_eight_bit_floats(folder: Path) -> None:
@@ -85,7 +113,8 @@ def open_weights(folder: Path, dtype: str) -> tuple[nn.Module, dict[str, Any]]:
     from mlx_lm.utils import load_model
 
     try:
-        model, config = load_model(folder, lazy=True, model_config=_rotary_fields(folder))
+        with weights_view(folder) as place:
+            model, config = load_model(place, lazy=True, model_config=_rotary_fields(folder) | _own_head(folder))
     except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
         raise ModelError(
             f"{folder}: mlx-lm cannot load it: {' '.join(str(error).split())[:300]}", code="load-failed"
@@ -105,6 +134,12 @@ def _rotary_fields(folder: Path) -> dict[str, Any]:
         return {}
     scaling = {} if stored.get("rope_type", "default") == "default" else {"rope_scaling": stored}
     return {"rope_theta": stored["rope_theta"], **scaling}
+
+
+def _own_head(folder: Path) -> dict[str, Any]:
+    """Return that the output layer is not the embedding, where the weights say so: mlx-lm would drop it."""
+    stored = {tensor.name: tensor for tensor in read_tensors(folder)}
+    return {"tie_word_embeddings": False} if has_own_head(stored) else {}
 
 
 def write_quantised(source: Path, quantisation: str, dtype: str, folder: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 
 from ... import SampleError
@@ -33,11 +34,18 @@ class Answer:
         self._is_stopped = False  # its stop token has come
         self._pieces: list[Step] = []
         self._half = ""  # of a character
+        self._has_text = False
+        self._elsewhere: str | None = None
 
     @property
     def is_complete(self) -> bool:
         """Whether all tokens have come, so that only the server's figures are missing."""
         return self._is_stopped or self._ids >= self._request.max_new_tokens
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing else comes, by what the server said of the end."""
+        return self._finish is not None and self._dialect.finish_is_last
 
     def take(self, event: Event) -> Step | None:
         """Read one event; return what it commits, if anything.
@@ -49,12 +57,14 @@ class Answer:
         if part.error is not None:
             raise SampleError(f"the server reports: {part.error}", code="server-error")
         self._figures.update(part.figures)
-        self._finish = part.finish or self._finish
-        if not self._dialect.has_ids:
-            return self._step_of_text(part)
         if self._is_stopped and part.ids:
             raise Enough
-        return self._step_of_ids(part)
+        if self._finish is not None and (part.ids or part.text):
+            raise SampleError("the answer goes on behind its end", code="answer-invalid")
+        self._finish = part.finish or self._finish
+        self._has_text = self._has_text or bool(part.text)
+        self._elsewhere = self._elsewhere or part.elsewhere
+        return self._step_of_ids(part) if self._dialect.has_ids else self._step_of_text(part)
 
     def _step_of_ids(self, part: Part) -> Step | None:
         ids = list(part.ids or ())
@@ -133,10 +143,9 @@ class Answer:
                 code="not-supported",
             )
         counted = self._figures.get("server_output_tokens")
+        self._check_tokens(counted)
         if not self._dialect.has_ids:
             self._count_pieces(counted)
-        elif counted is not None and counted != self._ids and not self._is_stopped:
-            raise SampleError(f"{self._ids} token ids came, where the server counts {counted:g}", code="answer-invalid")
         if failed_attempts:
             self._figures["failed_attempts"] = float(failed_attempts)
         try:
@@ -145,6 +154,41 @@ class Answer:
             raise SampleError(f"the server reports {error}", code="answer-invalid") from error
         finish = "stop" if self._is_stopped or self._finish is None else self._finish
         return Step((), row=self._request.row, finish=finish, counters=counters)
+
+    def _check_tokens(self, counted: float | None) -> None:
+        """Raise ``SampleError`` where tokens are missing: by the server's count, or by where their text is."""
+        if not self._dialect.has_ids:
+            self._check_text(counted)
+        elif self._has_text and not self._ids:
+            raise SampleError(
+                f"the answer has text and no token ids, which {self._dialect.name!r} gives; api = 'completions' reads "
+                "text",
+                code="answer-invalid",
+            )
+        elif counted is not None and counted != self._ids and not self._is_stopped:
+            raise SampleError(f"{self._ids} token ids came, where the server counts {counted:g}", code="answer-invalid")
+        if self._finish == "length" and not self._is_stopped and self._most(counted) < self._request.max_new_tokens:
+            raise SampleError(
+                f"the server ended the answer after {self._what_came()} at a limit of its own, below the "
+                f"{self._request.max_new_tokens} tokens that were asked for",
+                code="answer-invalid",
+            )
+
+    def _most(self, counted: float | None) -> float:
+        """Return how many tokens have come at the most; of text, a count may leave out an end token."""
+        if self._dialect.has_ids:
+            return self._ids
+        return math.inf if counted is None else max(counted + 1, len(self._pieces))
+
+    def _check_text(self, counted: float | None) -> None:
+        if self._elsewhere is not None:
+            raise SampleError(
+                f"the answer has text in {self._elsewhere!r}, not in the field of {self._dialect.name!r}: a chat, or "
+                "thoughts that the server sets apart; extra_body may turn that off",
+                code="not-supported",
+            )
+        if not self._pieces and (counted or 0) > 1:
+            raise SampleError(f"no text came, where the server counts {counted:g} tokens", code="answer-invalid")
 
     def _count_pieces(self, counted: float | None) -> None:
         """Count a token for each piece of text, where the server's count of all says that they are that.

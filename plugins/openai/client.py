@@ -19,8 +19,11 @@ from .events import EventLines
 from .transport import Transport
 
 T = TypeVar("T")
-Arrived = bytes | int | Exception
-"""What comes of a request: bytes, and in the end how many attempts failed before, or why there is no end."""
+Arrived = bytes | int | Exception | None
+"""What comes of a request: how many attempts have failed, bytes, and in the end None, or why there is no end."""
+
+_LAST_WORDS_S = 1.0
+"""How long a connection may take to its end behind an answer that is whole, so that the next request finds it open."""
 
 
 @dataclass(slots=True, eq=False)
@@ -31,6 +34,7 @@ class _Running:
     answer: Answer
     lines: EventLines
     task: asyncio.Task[None] = field(init=False)
+    failed_attempts: int = 0
 
 
 class Client:
@@ -97,30 +101,38 @@ class Client:
         """Ask for one answer and put aside what comes of it."""
         try:
             body = conversation.body(request)
-            arrive = partial(self._arrive, running)
-            self._arrive(running, await self.transport.stream(conversation.dialect.path, body, arrive))
+            await self.transport.stream(conversation.dialect.path, body, partial(self._arrive, running))
+            self._arrive(running, None)
         except Exception as error:  # noqa: BLE001 - raised again where it is read
             self._arrive(running, error)
 
     def _arrive(self, running: _Running, arrived: Arrived) -> None:
-        self._arrived.append((running, arrived))
-        self._loop.stop()
+        if self._is_running(running):
+            self._arrived.append((running, arrived))
+            self._loop.stop()
+
+    def _is_running(self, running: _Running) -> bool:
+        """Whether an answer is still heard: neither has it ended nor was it broken off."""
+        return self._running.get(running.row) is running
 
     def _steps(self, running: _Running, arrived: Arrived) -> Iterator[Step]:
         """Yield what an arrival commits, a failure included; nothing of a row that was broken off."""
         try:
-            if running.row in self._running:
+            if self._is_running(running):
                 yield from self._read(running, arrived)
         except SampleError as error:
             running.task.cancel()
-            yield Step((), row=running.row, failure=str(error))
+            yield Step((), row=running.row, failure=self.transport.clean(str(error)))
 
     def _read(self, running: _Running, arrived: Arrived) -> Iterator[Step]:
         if isinstance(arrived, Exception):
             raise arrived
         if isinstance(arrived, int):
+            running.failed_attempts = arrived
+            return
+        if arrived is None:
             running.lines.close()
-            yield running.answer.last(arrived)
+            yield running.answer.last(running.failed_attempts)
             return
         try:
             for event in running.lines.feed(arrived):
@@ -128,11 +140,14 @@ class Client:
                 step = running.answer.take(event)
                 if step is not None:
                     yield step
-                    if running.row not in self._running:
+                    if not self._is_running(running):
                         return
         except Enough:
             running.task.cancel()
-            yield running.answer.last(0)
+            yield running.answer.last(running.failed_attempts)
+        else:
+            if running.lines.is_over or running.answer.is_over:  # whenever the server closes the stream
+                yield running.answer.last(running.failed_attempts)
 
     def _leaves(self, step: Step, source: RequestSource) -> bool:
         """Forget or break off the row of a step where it has ended or is not wanted; say whether there is room now."""
@@ -146,15 +161,18 @@ class Client:
         return True
 
     def _end_all(self) -> None:
-        """Break off what still runs, and forget what came of it."""
-        tasks = [task for task in asyncio.all_tasks(self._loop) if not task.done()]
-        for task in tasks:
-            task.cancel()
-        if tasks:
-            self._loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
+        """Break off what still runs, and forget what came of it; streams behind whole answers may end."""
+        for running in self._running.values():
+            running.task.cancel()
         self._running.clear()
         self._open.clear()
         self._arrived.clear()
+        if tasks := asyncio.all_tasks(self._loop):
+            _, left = self._loop.run_until_complete(asyncio.wait(tasks, timeout=_LAST_WORDS_S))
+            for task in left:
+                task.cancel()
+            if left:
+                self._loop.run_until_complete(asyncio.wait(left))
 
     def take_costs(self) -> dict[str, float]:
         """Return what the client took since the last call: CPU and wall time in seconds, and events that it read."""

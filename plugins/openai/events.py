@@ -23,10 +23,14 @@ class EventLines:
 
     Args:
         is_event_stream: lines are of server-sent events (``data: {...}``); otherwise each is an object by itself.
+
+    Attributes:
+        is_over: the server said that nothing else comes (``[DONE]``).
     """
 
     def __init__(self, *, is_event_stream: bool) -> None:
         self._is_event_stream = is_event_stream
+        self.is_over = False
         self._rest = b""
         self._joined = b""  # data lines of an event that is not whole yet
         self._is_error = False  # the event's name is "error"
@@ -106,6 +110,7 @@ class EventLines:
     def _data(self, value: bytes) -> Event | None:
         """Read what a ``data`` line has; None where its event goes on, or says only that it is the last."""
         if value == b"[DONE]" and not self._joined:
+            self.is_over = True
             return None
         joined = self._joined + b"\n" + value if self._joined else value
         try:

@@ -29,7 +29,10 @@ class ClientOptions(BackendOptions):
     )
     connect_timeout_s: float = Field(10.0, gt=0, description="longest wait for a connection, in seconds")
     silence_timeout_s: float = Field(
-        300.0, gt=0, description="longest wait for the next piece of an answer, in seconds; then the sample has failed"
+        300.0,
+        gt=0,
+        description="longest wait for the next piece of an answer, comments of its stream not counted, in seconds; "
+        "then the sample has failed",
     )
     retries: int = Field(
         0,

@@ -25,6 +25,9 @@ from .server_facts import DIALECTS, ServerFacts, decode, encode, look
 from .transport import Transport
 
 _TRIED = "The 3 quick foxes: naïve façade, 12.5 %\n\tdef f(x): return x"
+_METRICS_S = 5.0
+"""Longest wait for the counters, which are asked for between samples."""
+
 _OF_REQUESTS = ("speculation_rounds", "draft_tokens", "accepted_draft_tokens")
 
 
@@ -139,7 +142,7 @@ class ServedBackend(Backend[O]):
         """Return the server's counters; None where it did not give them, now or ever."""
         client = self._connected
         try:
-            status, page = client.wait_for(client.transport.get("/metrics"))
+            status, page = client.wait_for(client.transport.get("/metrics", _METRICS_S))
         except BackendError:  # a server that has died says so where it is asked for tokens
             return None
         return read_counters(page) if status == 200 and isinstance(page, str) else None

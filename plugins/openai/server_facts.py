@@ -21,6 +21,11 @@ DIALECTS: Mapping[str, type[Dialect]] = {
 _OWNERS = {"vllm": "vllm", "llamacpp": "llama-server", "sglang": "sglang", "library": "ollama"}
 """Families by what ``/v1/models`` says who owns a model."""
 
+_NOT_NOW = (429, 500, 502, 503, 504)
+"""Answers from which nothing of a server can be learned; later it may say more."""
+
+_SHOWN = 200
+
 
 @dataclass(frozen=True, slots=True)
 class ServerFacts:
@@ -58,6 +63,12 @@ async def look(transport: Transport, api: str, model: str | None) -> ServerFacts
             f"{transport.url} denies access (HTTP {status}): name the variable with its key in api_key_env",
             code="missing-flag",
         )
+    if status in _NOT_NOW and (api == "auto" or model is None):
+        raise BackendError(
+            f"{transport.url}/v1/models: HTTP {status}{': ' if listed else ''}{transport.clean(str(listed))[:_SHOWN]}; "
+            "is the server still loading its model?",
+            code="server-error",
+        )
     entries = _entries(listed) if status == 200 else []
     owner = str(entries[0].get("owned_by")) if entries else ""
     family = _OWNERS.get(owner, "completions") if api == "auto" else api
@@ -76,7 +87,7 @@ def _entries(listed: object) -> list[Mapping[str, Any]]:
 
 
 def _chosen(transport: Transport, entries: Sequence[Mapping[str, Any]], model: str | None) -> str | None:
-    names = [str(entry["id"]) for entry in entries if "id" in entry]
+    names = list(dict.fromkeys(str(entry["id"]) for entry in entries if entry.get("id") is not None))
     if model is not None:  # which need not be among those listed: servers have aliases
         return model
     if len(names) > 1:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import ssl
 import sys
 from collections.abc import Callable, Mapping
@@ -62,24 +63,28 @@ class Transport:
             proxy=_proxy(self.url),
         )
 
-    async def get(self, path: str) -> tuple[int, Any]:
+    async def get(self, path: str, most_s: float = math.inf) -> tuple[int, Any]:
         """Return the status of a path and what it answers: JSON where it is, else text.
+
+        Args:
+            path: what is asked for.
+            most_s: longest wait, where that is less than for an answer.
 
         Raises:
             BackendError: there is no answer.
         """
-        return await self._ask("GET", path, None)
+        return await self._ask("GET", path, None, most_s)
 
     async def post(self, path: str, body: Mapping[str, Any]) -> tuple[int, Any]:
         """Ask a path that answers at once, as ``get`` does."""
-        return await self._ask("POST", path, body)
+        return await self._ask("POST", path, body, math.inf)
 
-    async def _ask(self, method: str, path: str, body: Mapping[str, Any] | None) -> tuple[int, Any]:
+    async def _ask(self, method: str, path: str, body: Mapping[str, Any] | None, most_s: float) -> tuple[int, Any]:
         import aiohttp
 
         try:
             async with (
-                asyncio.timeout(self._options.silence_timeout_s),
+                asyncio.timeout(min(most_s, self._options.silence_timeout_s)),
                 await self._answer(method, path, body) as response,
             ):
                 text = await response.text(errors="replace")
@@ -97,23 +102,22 @@ class Transport:
         await asyncio.sleep(0)  # the loop may have stood still: connections that were closed meanwhile are seen first
         return await self._http.request(method, self.url + path, json=body, allow_redirects=False)
 
-    async def stream(self, path: str, body: Mapping[str, Any], take: Callable[[bytes], None]) -> int:
-        """Ask for an answer and hand over its bytes as they come; return how many attempts failed before.
+    async def stream(self, path: str, body: Mapping[str, Any], take: Callable[[bytes | int], None]) -> None:
+        """Ask for an answer and hand over its bytes as they come, and how many attempts have failed after each one.
 
         Raises:
             SampleError: it was refused, broke off or fell silent.
         """
         for attempt in range(self._options.retries + 1):
             try:
-                await self._attempt(path, body, take)
-                return attempt
+                return await self._attempt(path, body, take)
             except RefusedForNow as refusal:
                 if attempt == self._options.retries or (refusal.after_s or 0.0) > self._options.silence_timeout_s:
                     raise
+                take(attempt + 1)
                 await asyncio.sleep(_FIRST_PAUSE_S * 2**attempt if refusal.after_s is None else refusal.after_s)
-        raise AssertionError("the last attempt returns or raises")
 
-    async def _attempt(self, path: str, body: Mapping[str, Any], take: Callable[[bytes], None]) -> None:
+    async def _attempt(self, path: str, body: Mapping[str, Any], take: Callable[[bytes | int], None]) -> None:
         import aiohttp
 
         limit_s, now = self._options.silence_timeout_s, asyncio.get_running_loop().time
@@ -123,7 +127,7 @@ class Transport:
                     raise self._refusal(response, await response.text(errors="replace"))
                 while data := await response.content.readany():
                     take(data)
-                    if (silence.when() or 0.0) - now() < limit_s:
+                    if (silence.when() or 0.0) - now() < limit_s and not _is_comment(data):
                         silence.reschedule(now() + _SLACK * limit_s)
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
             raise RefusedForNow(f"{self.url}: {self._reason(error)}", code="server-lost") from error
@@ -133,7 +137,7 @@ class Transport:
     def _refusal(self, response: aiohttp.ClientResponse, text: str) -> SampleError:
         if _is_redirection(response):
             return SampleError(f"{self.url}: {self._redirection(response)}", code="server-error")
-        text = self._clean(" ".join(text.split()))[:_SHOWN]
+        text = self.clean(" ".join(text.split()))[:_SHOWN]
         kind = RefusedForNow if response.status in _FOR_NOW else SampleError
         words = f"{self.url}: HTTP {response.status} {response.reason}" + (f": {text}" if text else "")
         refusal = kind(words, code="server-error")
@@ -143,7 +147,7 @@ class Transport:
 
     def _redirection(self, response: aiohttp.ClientResponse) -> str:
         """Say which other address is named; it is not followed, since it may be another server."""
-        place = self._clean(response.headers["location"])[:_SHOWN]
+        place = self.clean(response.headers["location"])[:_SHOWN]
         return f"HTTP {response.status}: it redirects to {place}; give that address as url"
 
     def _reason(self, error: Exception) -> str:
@@ -154,16 +158,16 @@ class Transport:
             case aiohttp.ConnectionTimeoutError():
                 return f"no connection within {self._options.connect_timeout_s:g} s"
             case aiohttp.ClientConnectorError():
-                return f"no connection: {self._clean(str(error))}"
+                return f"no connection: {self.clean(str(error))}"
             case aiohttp.ClientPayloadError(__cause__=ContentEncodingError()):
-                return f"the answer cannot be unpacked: {self._clean(str(error.__cause__))}"
+                return f"the answer cannot be unpacked: {self.clean(str(error.__cause__))}"
             case TimeoutError():
                 return f"nothing came for {self._options.silence_timeout_s:g} s"
             case aiohttp.ClientOSError() | aiohttp.ServerDisconnectedError() | aiohttp.ClientPayloadError():
-                return f"the connection broke: {self._clean(str(error)) or type(error).__name__}"
-        return f"{type(error).__name__}: {self._clean(str(error))}"
+                return f"the connection broke: {self.clean(str(error)) or type(error).__name__}"
+        return f"{type(error).__name__}: {self.clean(' '.join(str(error).split()))[:_SHOWN]}"
 
-    def _clean(self, text: str) -> str:
+    def clean(self, text: str) -> str:
         """Take the key out of a text that may quote it."""
         return text.replace(self._key, "***") if self._key else text
 
@@ -189,6 +193,12 @@ def _certificates() -> ssl.SSLContext | bool:
     import truststore
 
     return truststore.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+
+
+def _is_comment(data: bytes) -> bool:
+    """Whether bytes of a stream are comments alone, which keep a connection open and are no piece of an answer."""
+    lines = [line for line in data.splitlines() if line]
+    return bool(lines) and all(line.startswith(b":") for line in lines)
 
 
 def _is_redirection(response: aiohttp.ClientResponse) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import ClassVar
 
-from ... import ModelCache
+from ... import ModelCache, ModelError
 from ...core.contract.backend import Capability, Kind
 from ...core.contract.generation import Request, Scores, Step
 from ...core.contract.model import ModelFacts, PreparedModel, Quantisation, ResolvedModel
@@ -13,8 +13,10 @@ from ...core.contract.preflight import PlannedCell, Preflight
 from ...core.contract.requirements import Requires
 from ...core.contract.stream import RequestSource
 from ...core.sdk.batches import AllDue, check_prompts
+from ...core.sdk.checkpoint import read_json
 from ...core.sdk.hugging_face import context_length, count_weights, open_model, refuse_unknown, require_architecture
 from ...core.sdk.scoring import score_behind, score_tensor, score_whole
+from ...core.sdk.stored_weights import stored_weights
 from ...core.sdk.torch_backend import TorchBackend, torch_requires
 from .decode_bytes import kv_bytes_per_token, read_weight_bytes
 from .decoder import Decoder
@@ -60,7 +62,13 @@ class TransformersBackend(TorchBackend[TransformersOptions]):
         if cache != "dynamic" and (workload.batch_size > 1 or workload.is_stream):
             what = "batch_size" if workload.batch_size > 1 else " and ".join(workload.loads()) or "trace"
             return Preflight(errors=(f"cache = {cache!r} holds one row: {what} needs cache = 'dynamic'",))
-        if cell.quantisation != QUANTISATIONS[0].name:
+        is_stored_so = stored_weights(read_json(cell.model.path / "config.json")) is not None
+        if is_stored_so and cell.quantisation != QUANTISATIONS[0].name:
+            raise ModelError(
+                f"{cell.model.path}: its weights are quantised and would be rounded twice: ask for none",
+                code="quantisation-unsupported",
+            )
+        if is_stored_so or cell.quantisation != QUANTISATIONS[0].name:
             return Preflight(inexact="its weights are quantised")
         return Preflight(inexact=None if dtype == "float32" else f"dtype = {dtype!r} rounds")
 

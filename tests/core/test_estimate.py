@@ -27,3 +27,21 @@ def test_a_dry_run_tries_each_cell_and_records_nothing(cli, tmp_path):
     assert not (tmp_path / "out").exists()
     alone = cli(*run, "--dry-run", "--no-probe", "--json", "-o", tmp_path / "out").json
     assert "round_s" not in alone["cells"][0] and "estimated_s" not in alone
+
+
+def test_of_a_long_matrix_the_first_cells_are_printed(cli, tmp_path):
+    many = (
+        "--set",
+        "n_threads={from=1,to=501}",
+        "--prompt-tokens",
+        4,
+        "--dry-run",
+        "--no-probe",
+        "-o",
+        tmp_path / "out",
+    )
+    run = ("run", "-b", "llama-cpp", "-q", "f32", "-m", "tiny:draft", *many)
+    shown = cli(*run)
+    assert shown.code == 0 and "n_threads=500" in shown.out and "n_threads=501" not in shown.out
+    assert "1 further cell;" in shown.out and "501 cells x" in shown.out
+    assert len(cli(*run, "--json").json["cells"]) == 501

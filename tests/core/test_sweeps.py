@@ -177,6 +177,9 @@ def test_a_plan_whose_workload_says_nothing_is_refused(cells_of, workload, spec,
         cells_of(workload, **spec)
 
 
+HUGE = {"from": 1, "to": 99_990}
+
+
 @pytest.mark.parametrize(
     ("spec", "words"),
     [
@@ -209,6 +212,14 @@ def test_a_plan_whose_workload_says_nothing_is_refused(cells_of, workload, spec,
             {"options": {"n_ctx": {"from": 1, "to": 9999}, "n_batch": {"from": 1, "to": 9999}}},
             "99,980,001 combinations",
         ),
+        (
+            {**THREADS, "when": [{"if": {}, "set": {"n_ctx": HUGE, "n_batch": HUGE}}]},
+            "19,996,000,200 combinations",
+        ),
+        ({**THREADS, "include": [{"n_ctx": HUGE, "n_batch": HUGE}]}, "9,998,000,102 combinations"),
+        ({"options": {"n_threads": [1, True]}}, r"n_threads = True: must be a number"),
+        ({"workload": {"concurrency": [True]}}, "concurrency = .True.*: must be a number"),
+        ({**THREADS, "include": [{"depth": False}]}, "depth = False: must be a number"),
         ({**THREADS, "zip": [["n_threads", "n_ctx"]]}, "n_ctx has no values to advance through"),
         ({"options": {"n_threads": [1, 2], "n_ctx": [512]}, "zip": [["n_threads", "n_ctx"]]}, "n_ctx has 1"),
         ({**THREADS, "include": [{"threads": 3}]}, "did you mean 'n_threads'"),
@@ -241,6 +252,7 @@ def test_a_plan_that_says_nothing_is_refused(cells_of, spec, words):
         ({"from": 0.1234567890123456, "to": 1.0, "step": 0.5}, [0.1234567890123456, 0.623456789012]),
         ({"from": 10.0**12, "to": 10.0**12 + 1, "step": 0.5}, [10.0**12, 10.0**12 + 0.5, 10.0**12 + 1]),
         ({"from": 0, "to": 10, "count": 3, "scale": "linear"}, [0, 5, 10]),
+        ({"from": 1e-300, "to": 1e14, "count": 3}, [1e-300, 1e-143, 1e14]),
     ],
 )
 def test_a_range_holds_both_ends_where_they_are_in_it(told, values):

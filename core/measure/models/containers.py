@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 from shutil import rmtree
 from tempfile import mkdtemp
@@ -15,7 +16,7 @@ from ...contract.model import Quantisation, ResolvedModel
 from ...contract.model_source import ModelSource
 from ...contract.options import BackendOptions
 from ...errors import ModelError
-from ...sdk.checkpoint import has_weight_files, read_tensors
+from ...sdk.checkpoint import Checkpoint, foreign_weights, has_weight_files, read_tensors
 from ...sdk.models import resolve
 from ...sdk.sources.pickled_weights import unpickled
 
@@ -103,8 +104,28 @@ def refuse_damaged(model: ResolvedModel, quantisation: Quantisation, *, may_be_d
     """
     if model.container != "safetensors" or "safetensors" not in quantisation.reads or not model.path.is_dir():
         return
-    if has_weight_files(model.path) or not (may_be_described and _is_snapshot(model.path)):
+    is_described = may_be_described and _is_snapshot(model.path) and foreign_weights(model.path) is None
+    if has_weight_files(model.path) or not is_described:
         read_tensors(model.path)
+        _check_tensors(model.path, model.content_hash)
+
+
+@lru_cache(maxsize=64)  # every cell of a plan asks
+def _check_tensors(folder: Path, _content_hash: str) -> None:
+    """Raise ``ModelError`` where the weights are not the tensors that a known architecture of the stated size has.
+
+    Some engines would leave out what is too much, others find out only when they load.
+    """
+    from ...sdk.gguf.architecture import Shape
+    from ...sdk.gguf.conversion import pair_tensors
+
+    checkpoint = Checkpoint(folder)
+    try:
+        targets = Shape.of_any(checkpoint).targets()
+        _ = checkpoint.tensors
+    except ModelError:  # another architecture, or number formats that some engine may have
+        return
+    pair_tensors(checkpoint, targets)
 
 
 def _is_snapshot(folder: Path) -> bool:

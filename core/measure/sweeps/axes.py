@@ -40,7 +40,7 @@ OWN = ("model", "quantisation", "device")
 """Axes that are neither options nor of the workload."""
 
 _OF_WORKLOAD = (*NAMES, f"{TEMPLATE}NAME")
-_MOST_POINTS = 1_000_000  # of one part; more would fill the memory before anything could be said of them
+_MOST_POINTS = 100_000  # of one part; each takes some 4 KB and a third of a millisecond before anything is said of it
 
 Point = Mapping[str, JsonValue]
 """A value of each axis, by its name."""
@@ -81,6 +81,7 @@ class Axes:
         for further in self.spec.include:
             self._check_names(further, "include")
             named = {name: self._values(name, value) for name, value in further.items()}
+            self._check_count(len(found) + math.prod(map(len, named.values())))
             found += [{**first, **point} for point in _product(named)]
         if not found:
             raise UsageError(
@@ -133,18 +134,20 @@ class Axes:
             first = min(groups.index([name]) for name in together)
             groups = [group for group in groups if group[0] not in together]
             groups.insert(first, list(together))
-        count = math.prod(len(axes[group[0]]) for group in groups)
-        if count > _MOST_POINTS:
-            raise UsageError(
-                f"cells of backend {self.backend.name!r}: {count:,} combinations; at most {_MOST_POINTS:,}",
-                code="bad-value",
-            )
+        self._check_count(math.prod(len(axes[group[0]]) for group in groups))
         columns = [list(zip(*(axes[name] for name in group), strict=True)) for group in groups]
         for combination in itertools.product(*columns):
             values: dict[str, JsonValue] = {}
             for group, row in zip(groups, combination, strict=True):
                 values |= dict(zip(group, row, strict=True))
             yield {name: values[name] for name in axes}
+
+    def _check_count(self, count: int) -> None:
+        if count > _MOST_POINTS:
+            raise UsageError(
+                f"cells of backend {self.backend.name!r}: {count:,} combinations; at most {_MOST_POINTS:,}",
+                code="bad-value",
+            )
 
     def _changed(self, where: str, case: Case, points: Sequence[Point]) -> list[dict[str, JsonValue]]:
         """Return the points with the values that a case sets; one that changes none of them is refused."""
@@ -161,6 +164,7 @@ class Axes:
             raise UsageError(
                 f"{where}: set changes no cell of backend {self.backend.name!r}: it gives {shown}", code="bad-value"
             )
+        self._check_count(len(points) + len(meant) * (math.prod(map(len, values.values())) - 1))
         combinations = list(_product(values))
         return [
             {**point, **new}

@@ -110,5 +110,6 @@ def _evenly(name: str, told: Mapping[str, Any]) -> list[Decimal]:
         raise UsageError(f"{_shown(name, told)}: a log scale needs a from above 0", code="bad-value")
     low, high = told["from"], told["to"]
     shares = [at / (count - 1) for at in range(count)]
-    found = [low * (high / low) ** share if scale == "log" else low + (high - low) * share for share in shares]
+    # low ** (1 - share) * high ** share: the quotient of the ends may be too large for a float
+    found = [low ** (1 - at) * high**at if scale == "log" else low + (high - low) * at for at in shares]
     return [Decimal(value) for value in found[:-1]] + [Decimal(repr(high))]

@@ -128,10 +128,11 @@ def _pairs(checkpoint: Checkpoint, targets: dict[str, Target]) -> Iterator[tuple
                 )
         yield parts, target
     for name, stored in rest.items():
-        # a copy of tied embeddings is written by some tools
-        if name != "lm_head.weight" and not name.endswith("rotary_emb.inv_freq"):
+        # a copy of tied embeddings is written by some tools, and so are tables, scales of caches and the like
+        if name != "lm_head.weight" and name.endswith((".weight", ".bias")):
             raise ModelError(
-                f"{stored.path}: tensor {name!r} has no place in this architecture's GGUF graph",
+                f"{stored.path}: tensor {name!r} has no place in a model of the architecture and size that config.json "
+                "states",
                 code="weights-mismatch",
             )
 

@@ -23,7 +23,7 @@ def find_gguf(path: Path) -> Path | None:
     """
     if path.is_file():
         if path.suffix != ".gguf":
-            raise ModelError(f"{path}: neither a folder nor a .gguf file", code="model-damaged")
+            raise ModelError(f"{path}: neither a folder nor a .gguf file: give the folder", code="model-damaged")
         return parts_of(path)[0]
     if not path.is_dir():
         raise ModelError(f"{path}: does not exist", code="model-damaged")

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from .... import SampleError
-from .dialect import Asked, Dialect, Event, Finish, Part, check_is_first, error_of, figures_of
+from .dialect import Asked, Dialect, Event, Finish, Part, check_is_first, error_of, figures_of, text_elsewhere
 
 _FINISH: Mapping[str, Finish] = {"stop": "stop", "length": "length", "eos": "stop"}
 
@@ -45,9 +45,11 @@ class Completions(Dialect):
         """Return an event as a part, with the ids that a family of servers has in its choice."""
         usage = event.get("usage")
         usage = usage if isinstance(usage, Mapping) else {}
+        text = str(choice.get("text") or "")
         return Part(
             ids=ids,
-            text=str(choice.get("text") or ""),
+            text=text,
+            elsewhere=None if text else text_elsewhere(choice, choice.get("delta"), choice.get("message")),
             tokens=count(usage.get("completion_tokens")),
             finish=finish_of(choice.get("finish_reason")),
             figures=usage_figures(usage),

@@ -15,6 +15,8 @@ from ....core.contract.generation import Request
 Event = Mapping[str, Any]
 Finish = Literal["stop", "length"]
 
+_OF_CHATS = ("content", "reasoning_content", "reasoning", "thinking")
+
 
 @dataclass(slots=True)
 class Part:
@@ -23,6 +25,7 @@ class Part:
     Attributes:
         ids: token ids that are new; None where the server gives none.
         text: text that is new.
+        elsewhere: name of a field of another API with text that ``text`` does not have.
         tokens: tokens that the server has generated for this answer so far, as it counts them.
         finish: why the answer ended; None where it goes on, or where this event does not say.
         figures: what the server counts of the request so far, by the names of ``EngineCounters.of``.
@@ -31,6 +34,7 @@ class Part:
 
     ids: Sequence[int] | None = None
     text: str = ""
+    elsewhere: str | None = None
     tokens: int | None = None
     finish: Finish | None = None
     figures: Mapping[str, float] = field(default_factory=dict)
@@ -64,6 +68,7 @@ class Dialect(ABC):
         can_avoid_cache: whether a request can ask for its prompt to be computed anew.
         has_top_k: whether a request can ask for ``top_k``.
         is_event_stream: whether events are server-sent; otherwise each line is one.
+        finish_is_last: whether the event that says why an answer ended is the last one; else figures may follow.
     """
 
     name: ClassVar[str]
@@ -72,6 +77,7 @@ class Dialect(ABC):
     can_avoid_cache: ClassVar[bool]
     has_top_k: ClassVar[bool] = True
     is_event_stream: ClassVar[bool] = True
+    finish_is_last: ClassVar[bool] = False
 
     @abstractmethod
     def body(self, asked: Asked) -> dict[str, Any]:
@@ -96,9 +102,21 @@ class Dialect(ABC):
 def error_of(event: Event) -> str | None:
     """Return the message of an event that reports an error, as most servers word it; None for any other."""
     found = event.get("error")
-    if found is None:
+    if found is None or found is False:
         return str(event.get("message")) if event.get("object") == "error" else None
     return str(found.get("message", found)) if isinstance(found, Mapping) else str(found)
+
+
+def text_elsewhere(*places: object) -> str | None:
+    """Return the name of the first field, of a chat or of thoughts, that has text; None where there is none."""
+    found = (
+        name
+        for place in places
+        if isinstance(place, Mapping)
+        for name in _OF_CHATS
+        if isinstance(place.get(name), str) and place[name]
+    )
+    return next(found, None)
 
 
 def check_is_first(event: Mapping[str, Any]) -> None:
@@ -112,11 +130,11 @@ def check_is_first(event: Mapping[str, Any]) -> None:
 
 
 def figures_of(**values: object) -> dict[str, float]:
-    """Return those figures that the server gives as numbers, finite ones."""
+    """Return those figures that the server gives as numbers, finite ones from 0 on."""
     return {
         name: float(value)
         for name, value in values.items()
-        if isinstance(value, (int, float)) and abs(value) < sys.float_info.max
+        if isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < sys.float_info.max
     }
 
 

@@ -18,6 +18,7 @@ class LlamaServer(Dialect):
     path: ClassVar[str] = "/completion"
     has_ids: ClassVar[bool] = True
     can_avoid_cache: ClassVar[bool] = True
+    finish_is_last: ClassVar[bool] = True
 
     def body(self, asked: Asked) -> dict[str, Any]:
         """Return the body: samplers in the order that ``Request`` states, and none of the others."""

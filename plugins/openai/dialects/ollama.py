@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from .completions import count, finish_of
-from .dialect import Asked, Dialect, Event, Part, error_of, figures_of
+from .dialect import Asked, Dialect, Event, Part, error_of, figures_of, text_elsewhere
 
 
 class Ollama(Dialect):
@@ -16,6 +16,7 @@ class Ollama(Dialect):
     has_ids: ClassVar[bool] = False
     can_avoid_cache: ClassVar[bool] = False
     is_event_stream: ClassVar[bool] = False
+    finish_is_last: ClassVar[bool] = True
 
     def body(self, asked: Asked) -> dict[str, Any]:
         """Return the body."""
@@ -46,8 +47,10 @@ class Ollama(Dialect):
         counts = figures_of(
             server_prompt_tokens=event.get("prompt_eval_count"), server_output_tokens=event.get("eval_count")
         )
+        text = str(event.get("response") or "")
         return Part(
-            text=str(event.get("response") or ""),
+            text=text,
+            elsewhere=None if text else text_elsewhere(event, event.get("message")),
             tokens=count(event.get("eval_count")),
             finish=finish_of(event.get("done_reason") or "stop") if event.get("done") is True else None,
             figures={**counts, **{name: value / 1e9 for name, value in nanoseconds.items()}},

@@ -133,8 +133,8 @@ class LaunchedBackend(ServedBackend[LaunchedOptions]):
         key = key_of(options.api_key_env)
         port = free_port()
         url = f"http://{HOST}:{port}"
-        self._process = process = ServerProcess(_command(options, model, port), url)
-        process.wait_until_ready(self.recipe.ready, options.start_timeout_s, key)
+        self._process = process = ServerProcess(_command(options, model, port), url, key)
+        process.wait_until_ready(self.recipe.ready, options.start_timeout_s)
         return RunningServer(url, process.pid, process.command)
 
     def load(self, model: PreparedModel, device: str, options: LaunchedOptions) -> ModelFacts:

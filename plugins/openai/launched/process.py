@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import os
 import signal
 import socket
@@ -39,13 +40,14 @@ class ServerProcess:
     Args:
         command: program and arguments.
         url: where it will answer.
+        key: the API key that it asks for, which what it prints may not keep.
 
     Raises:
         BackendError: the program cannot be started.
     """
 
-    def __init__(self, command: Sequence[str], url: str) -> None:
-        self.command, self.url = tuple(command), url
+    def __init__(self, command: Sequence[str], url: str, key: str | None = None) -> None:
+        self.command, self.url, self._key = tuple(command), url, key
         try:
             self._process = subprocess.Popen(
                 self.command, stdin=subprocess.DEVNULL, stdout=2, stderr=2, start_new_session=True
@@ -58,31 +60,31 @@ class ServerProcess:
         """Root of its process tree."""
         return self._process.pid
 
-    def wait_until_ready(self, path: str, seconds: float, key: str | None = None) -> None:
+    def wait_until_ready(self, path: str, seconds: float) -> None:
         """Return once ``path`` answers with status 200.
 
         Args:
             path: what is asked for.
             seconds: longest wait.
-            key: the API key that the server asks for.
 
         Raises:
             BackendError: it ended, denies access, or did not answer in time; gives its last output.
         """
-        deadline = time.monotonic() + seconds
+        deadline, key = time.monotonic() + seconds, self._key
         asked = Request(self.url + path, headers={"Authorization": f"Bearer {key}"} if key else {})
         opener = build_opener(ProxyHandler({}))
         while self._process.poll() is None:
             if time.monotonic() > deadline:
                 raise BackendError(
-                    f"{self.command[0]} did not answer at {path} within {seconds:g} s{_last_output()}", code="no-answer"
+                    f"{self.command[0]} did not answer at {path} within {seconds:g} s{_last_output(key)}",
+                    code="no-answer",
                 )
             if _answers(opener, asked):
                 return
             time.sleep(_POLL_S)
         code = self._process.returncode
         how = f"exit code {code}" if code >= 0 else f"signal {-code}"
-        raise BackendError(f"{self.command[0]} ended with {how} before it answered at {path}{_last_output()}")
+        raise BackendError(f"{self.command[0]} ended with {how} before it answered at {path}{_last_output(key)}")
 
     def end(self) -> None:
         """End it and everything that it started."""
@@ -94,6 +96,8 @@ class ServerProcess:
             with suppress(psutil.Error):
                 process.kill()
         self._process.wait()
+        if self._key is not None:
+            _hide_printed(self._key.encode())
 
     def _family(self) -> list[psutil.Process]:
         try:
@@ -123,8 +127,18 @@ def _answers(opener: OpenerDirector, asked: Request) -> bool:
     return False
 
 
-def _last_output() -> str:
-    """Return the end of what was printed, where that goes to a file which can be read."""
+def _hide_printed(key: bytes) -> None:
+    """Overwrite a key in what was printed, where that goes to a file which can be changed."""
+    with suppress(OSError, ValueError), open("/proc/self/fd/2", "r+b") as printed:  # ValueError: it is empty
+        with mmap.mmap(printed.fileno(), 0) as content:
+            at = content.find(key)
+            while at >= 0:
+                content[at : at + len(key)] = b"*" * len(key)
+                at = content.find(key, at)
+
+
+def _last_output(key: str | None) -> str:
+    """Return the end of what was printed, without the key, where that goes to a file which can be read."""
     try:
         if not stat.S_ISREG(os.fstat(2).st_mode):
             return ""
@@ -133,5 +147,6 @@ def _last_output() -> str:
             lines = printed.read().decode(errors="replace").splitlines()
     except OSError:
         return ""
+    lines = [line.replace(key, "***") for line in lines] if key else lines
     told = [printable(line.strip()) for line in lines if line.strip()][-_TAIL_LINES:]
     return f"; last output: {' | '.join(told)}" if told else ""

@@ -40,9 +40,9 @@ def connect():
 
     open_now = []
 
-    def made(script, owner="vllm", pages=None, **options):
+    def made(script, owner="vllm", pages=None, statuses=None, **options):
         listed = {"data": [{"id": "tiny", "owned_by": owner, "max_model_len": 512}]}
-        stub = Stub(script, {"/v1/models": listed, **(pages or {})})
+        stub = Stub(script, {"/v1/models": listed, **(pages or {})}, statuses)
         stub.__enter__()
         source = resolve(TINY)
         prepared = PreparedModel(TINY, "safetensors", None, None, source, "served")

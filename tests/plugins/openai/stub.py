@@ -31,10 +31,12 @@ class Stub:
     Args:
         script: how requests for completions are answered.
         pages: what other paths answer with.
+        statuses: of paths, where that is not 200.
     """
 
-    def __init__(self, script: Script, pages: dict[str, object]) -> None:
-        self.script, self.pages = script, pages
+    def __init__(self, script: Script, pages: dict[str, object], statuses: dict[str, int] | None = None) -> None:
+        self.script, self.pages, self.statuses = script, pages, statuses or {}
+        self.waits: dict[str, threading.Event] = {}
         self.bodies: list[dict] = []
         self.headers: list[dict[str, str]] = []
         self.connections: set[tuple] = set()
@@ -86,8 +88,12 @@ class _Handler(BaseHTTPRequestHandler):
         pass
 
     def do_GET(self) -> None:
-        page = self.server.stub.pages.get(self.path)
-        self._whole(404 if page is None else 200, page)
+        stub = self.server.stub
+        if self.path in stub.waits:
+            stub.waits[self.path].wait(30)
+        page = stub.pages.get(self.path)
+        with suppress(BrokenPipeError, ConnectionResetError):
+            self._whole(stub.statuses.get(self.path, 404 if page is None else 200), page)
 
     def do_POST(self) -> None:
         stub, body = self.server.stub, json.loads(self.rfile.read(int(self.headers["Content-Length"])))

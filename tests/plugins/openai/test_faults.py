@@ -85,6 +85,7 @@ def packed(*pieces):
 
 STREAM = b"".join(WHOLE)
 USAGE = {"choices": [], "usage": {"prompt_tokens": float("nan"), "completion_tokens": 4, "total": 10**400}}
+ODD = {"error": False, "choices": [], "usage": {"prompt_tokens": -1, "completion_tokens": True}}
 
 
 @pytest.mark.parametrize(
@@ -100,7 +101,7 @@ USAGE = {"choices": [], "usage": {"prompt_tokens": float("nan"), "completion_tok
         [b"\xef\xbb\xbf" + STREAM],
         [STREAM[at : at + 1] for at in range(len(STREAM))],
         [{"Content-Encoding": "gzip"}, *packed(*WHOLE)],
-        [*WHOLE[:-1], *sse(USAGE), b"data:\n\n", *sse({"choices": None}, {"choices": [None]}, {})],
+        [*WHOLE[:-1], *sse(USAGE, ODD), b"data:\n\n", *sse({"choices": None}, {"choices": [None]}, {})],
     ],
     ids=[
         "CRLF",
