@@ -208,6 +208,7 @@ def read_answers(path: Path) -> Rows:
     parts = [part for part in parts_of(rest) if part.content or part.problem or is_remnant(part.source)]
     if parts or not (rows or cut):
         others, left = _rows_in(path, parts)
+        others = [inner for row in others for inner in unwrapped(row)]
         rows, cut = sorted((*rows, *others), key=lambda row: row.line), cut or left
     return Rows(rows, cut or (_TORN if is_torn else None), digest_of(text))
 
