@@ -31,7 +31,7 @@ from .figures import Figure, Gathered, gather
 from .json_files import read_each, unwrapped
 from .pages import Block, Labels, blocks, model_above, place_of
 from .runs import UNKNOWN, digest_of
-from .structure import holds, page_of, text_of
+from .structure import holds, keys_within, page_of, text_of
 from .text import malformed
 
 
@@ -62,6 +62,8 @@ class JsonFormat(LogParser):
         """Yield the records of each object of the file."""
         for content, digest in read_each(path):
             rows = [content] if set(self.keys) & content.content.keys() else unwrapped(content)
+            if not any(name in self.keys for name in keys_within(content.content)):
+                raise malformed(path, content.line, self.keys[0], "not in this object, which is of another format")
             for at, row in enumerate(rows):
                 yield from self.records(f"sha256-{digest}-{at}" if len(rows) > 1 else f"sha256-{digest}", row)
 
