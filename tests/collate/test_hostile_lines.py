@@ -66,7 +66,6 @@ UNITS = [
     ("", "==> x <==\n"),
     ("==> ", " "),
     ("Benchmark duration (s):", " "),
-    ("", "Benchmark duration: 1 s\n"),
     ("eval count: 1\neval duration: ", "1m"),
     ("", "ollama run --a "),
     ("", "| model | test | t/s | ttfr (ms) |\n|---|---|---|---|\n"),

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from .printed import process_of
 from .tables import with_points
@@ -148,7 +148,7 @@ def tables(lines: Sequence[str], forms: Sequence[Sequence[str]]) -> Iterator[Tab
 
 
 def _tables(lines: Sequence[str], forms: Sequence[Sequence[str]]) -> Iterator[Table]:
-    table, place, width, free = None, 0, 0, 0
+    table, place, width, free, since = None, 0, 0, 0, 0
     last = {form[-1] for form in forms}
     for at, line in enumerate(lines):
         if "|" not in line:
@@ -160,20 +160,20 @@ def _tables(lines: Sequence[str], forms: Sequence[Sequence[str]]) -> Iterator[Ta
         head = _head_of(cells, line, forms) if is_head else None
         if head is not None:
             if table and table.rows:
-                yield table
-            place, width = head[0], len(cells)
-            table = Table(at + 1, above_of(lines, free, at) if place else lines[free:at], head[1])
+                yield replace(table, above=_above(lines, since, table, place))
+            place, width, since = head[0], len(cells), free
+            table = Table(at + 1, (), head[1])
         elif table and len(cells) == width:
             own = cells[place : place + len(table.columns)]
             if not own[0].strip("-: ") and not "".join(own).strip("-: "):
                 if table.rows:  # the rule below the head of another table
-                    yield table
+                    yield replace(table, above=_above(lines, since, table, place))
                     table = None
             else:
                 table.rows.append((at + 1, dict(zip(table.columns, own, strict=True))))
                 free = at + 1
     if table and table.rows:
-        yield table
+        yield replace(table, above=_above(lines, since, table, place))
 
 
 def ruled_tables(lines: Sequence[str]) -> Iterator[Table]:
@@ -196,17 +196,16 @@ def ruled_tables(lines: Sequence[str]) -> Iterator[Table]:
             if table and table.rows and table.rows[-1][0] == above_at:
                 table.rows.pop()  # the head of this one, where what is before lines has bars in it
             if table and table.rows:
-                yield table
+                yield replace(table, above=_above(lines, free, table, place))
             free = latest.rows[-1][0] if latest and latest.rows else free
             place, lead, is_apart = ruled[0], above[0], False
-            lines_above = above_of(lines, free, at - 1) if place else lines[free : at - 1]
-            table = latest = Table(at, lines_above, above[place : ruled[-1] + 1])
+            table = latest = Table(at, (), above[place : ruled[-1] + 1])
             width = len(cells)
         elif table is None or len(cells) != width or (is_apart and cells[0] != lead):
             is_apart = True
         elif is_apart and not any(map(str.isdigit, "".join(cells))):  # a head, of another table
             if table.rows:
-                yield table
+                yield replace(table, above=_above(lines, free, table, place))
             table = None
         else:
             own = cells[place : place + len(table.columns)]
@@ -214,7 +213,13 @@ def ruled_tables(lines: Sequence[str]) -> Iterator[Table]:
             is_apart = False
         above, above_at = cells, at + 1
     if table and table.rows:
-        yield table
+        yield replace(table, above=_above(lines, free, table, place))
+
+
+def _above(lines: Sequence[str], start: int, table: Table, place: int) -> Sequence[str]:
+    """Return the lines above the head of a table that has a row: heads without any do not cost all lines above them."""
+    head = table.line - 1
+    return above_of(lines, start, head) if place else lines[start:head]
 
 
 def _cells(line: str) -> list[str]:

@@ -114,7 +114,7 @@ def _first_object(path: Path, _modified_ns: int, _size: int) -> Mapping[str, Any
 
 
 def keys_within(content: Mapping[str, Any], depth: int = _DEEPEST) -> Iterator[str]:
-    """Yield the keys of an object and of those within it; rows of a list are alike, so that the first stands for all."""
+    """Yield the keys of an object and of those within it; rows of a list are alike: the first stands for all."""
     for name, value in content.items():
         yield name
         inner = value[0] if isinstance(value, list) and value else value
