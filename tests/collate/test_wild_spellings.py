@@ -62,9 +62,11 @@ def test_a_table_with_additions_is_the_table(tmp_path, text):
 
 def test_columns_of_peoples_own_tell_rows_apart_unless_they_are_results(tmp_path):
     head = HEAD.replace("| model", "| GPU | model").replace("t/s |\n", "t/s | gain |\n", 1)
-    rows = "".join(f"| {gpu} {TG.rstrip()} {gain} |\n" for gpu, gain in (("A", "1.0x"), ("B", "1.1x"), ("B", "1.2x")))
+    rows = "".join(
+        f"| {gpu} {TG.rstrip()} {gain} |\n" for gpu, gain in (("3090", "1.0"), ("4090", "1.1"), ("4090", "1.2x"))
+    )
     first, second, third = imported(tmp_path, head + rows)
-    assert [run["options"]["GPU"] for run in (first, second, third)] == ["A", "B", "B"]
+    assert [run["options"]["GPU"] for run in (first, second, third)] == [3090, 4090, 4090]
     assert first["cell_id"] != second["cell_id"] == third["cell_id"]
     assert third["settings"]["published_gain"] == "1.2x"
 

@@ -34,11 +34,15 @@ def places_of(lines: Sequence[str], tests: Sequence[int]) -> list[Place]:
     found = [_above(headings, line) for line in tests]
     is_told = len(set(found)) > 1
     begins = sorted(launches)
+    known: dict[tuple[int, str | None], Place] = {}
     places = []
     for line, heading in zip(tests, found, strict=True):
         at = max(0, bisect_right(begins, bisect_left(ordered, line)) - 1)  # of a launch that names them late, below
-        gpus = tuple(launches[begins[at]]) if begins else ()
-        places.append(Place(gpus, heading if is_told else None))
+        place = known.get((at, heading))
+        if place is None:
+            place = Place(tuple(launches[begins[at]]) if begins else (), heading if is_told else None)
+            known[at, heading] = place
+        places.append(place)
     return places
 
 

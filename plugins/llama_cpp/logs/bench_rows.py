@@ -86,7 +86,8 @@ def read_tests(path: Path, lines: Sequence[str]) -> Tests:
         known = frozenset(map(_printed_as, tests.rows))
         begin = len(tests.rows)
         readers[form](path, printed, tests)
-        tests.rows[begin:] = [row for row in tests.rows[begin:] if _printed_as(row) not in known]
+        if known:
+            tests.rows[begin:] = [row for row in tests.rows[begin:] if _printed_as(row) not in known]
     return tests
 
 

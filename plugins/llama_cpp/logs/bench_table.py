@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
@@ -35,7 +35,8 @@ _AMOUNTS: dict[str, tuple[str, dict[str, float]]] = {
     "params": ("model_n_params", {"K": 1e3, "M": 1e6, "B": 1e9, "T": 1e12}),
 }
 _READ = frozenset({"test", "t/s", *_AMOUNTS})
-_RESULT = re.compile(r"[-+~±]?\d[\d.,]{0,15}\s?(?:[%x×]|t/s)?")
+_RESULT = re.compile(r"[-+~±]\d[\d.,]{0,15}|[-+~±]?\d[\d.,]{0,15}\s?(?:[%x×]|t/s)")
+_OF_RESULTS = re.compile(r"speed|gain|ratio|delta|diff|chang|improv|\bvs\b|%|Δ", re.IGNORECASE)
 _ESCAPED = "\x1a"  # stands for a bar that Markdown escapes
 _EMPHASIS = " \t*_`~"
 _LINK = re.compile(r"\[([^\]|]{1,100})\]\([^)|\s]{1,200}\)")
@@ -133,7 +134,7 @@ def _take(found: Row, header: Header, cells: Sequence[str], tests: Tests, waitin
         tests.odd.append(error)
         return
     waiting.append(values)
-    tests.rows.append(replace(found, values=values))
+    tests.rows.append(Row(found.path, found.line, values))
 
 
 def _drop(tests: Tests, line: int) -> None:
@@ -166,17 +167,19 @@ def _cells(line: str, header: Header) -> tuple[list[str], dict[str, str]] | None
     wanted, (before, behind) = len(header.names), header.own
     if len(cells) - header.before < wanted:
         return cells[-wanted:], {}
+    if not (before or behind):
+        return cells[header.before :], {}
     own = dict(zip(before, cells[header.before - len(before) : header.before], strict=True))
     cells = cells[header.before :]
     if behind and len(cells) >= wanted + len(behind):
-        own |= dict(zip(behind, cells[-len(behind) :], strict=True))
+        own |= {_kept_as(name, cell): cell for name, cell in zip(behind, cells[-len(behind) :], strict=True)}
         cells = cells[: -len(behind)]
-    return cells, {_kept_as(name, cell): cell for name, cell in own.items() if name and cell}
+    return cells, {name: cell for name, cell in own.items() if name and cell}
 
 
 def _kept_as(name: str, cell: str) -> str:
-    """Return the field for a cell of people's own: a number such as a speed-up is a result, anything else an option."""
-    return f"{PUBLISHED}{name}" if _RESULT.fullmatch(cell) else name
+    """Return the field for a cell behind the tool's: a change or a share is a result, anything else an option."""
+    return f"{PUBLISHED}{name}" if name and (_RESULT.fullmatch(cell) or _OF_RESULTS.search(name)) else name
 
 
 def _row(path: Path, line: int, header: Header, cells: Sequence[str]) -> dict[str, str]:
