@@ -47,58 +47,38 @@ _READ = ("input_config", "start_time")
 
 
 class AiperfRecords(JsonFormat):
-    """Reads one run per benchmark, whose requests are samples; files of several are told apart by their sessions."""
+    """Reads one run per file, whose requests are samples."""
 
     name = "aiperf-records"
     summary = "profile_export.jsonl of AIPerf: a record per request"
-    version = "4"
+    version = "3"
     keys = ("metadata", "metrics", "request_start_ns", "request_end_ns")
 
     def read(self, path: Path) -> Iterator[Run | Sample | RecordedStep]:
-        """Yield each run and its requests, in the order in which they were sent."""
+        """Yield the run and its requests, in the order in which they were sent."""
         found = read_rows(path)
-        benchmarks = _benchmarks(found.rows)
-        for at, rows in enumerate(benchmarks):
-            name = f"sha256-{found.digest}" if len(benchmarks) == 1 else f"sha256-{found.digest}-{at}"
-            yield from _benchmark(name, rows, found.cut if at == len(benchmarks) - 1 else None)
-
-
-def _benchmarks(rows: Sequence[Fields]) -> list[list[Fields]]:
-    """Cut the records of a file where a session's turn comes again: it is of another benchmark that was appended."""
-    found: list[list[Fields]] = [[]]
-    known: set[tuple[object, ...]] = set()
-    for row in rows:
-        metadata = row.inner("metadata").content
-        turn = tuple(metadata.get(name) for name in ("benchmark_phase", "session_num", "turn_index"))
-        if turn in known and metadata.get("session_num") is not None:
-            found.append([])
-            known.clear()
-        known.add(turn)
-        found[-1].append(row)
-    return found
-
-
-def _benchmark(run_id: str, rows: Sequence[Fields], cut: str | None) -> Iterator[Run | Sample | RecordedStep]:
-    rows = sorted(rows, key=lambda row: row.inner("metadata").count("request_start_ns", most=2**63 - 1))
-    requests = [_request(row) for row in rows]
-    span_ns = _span_ns(rows, requests)
-    wall_s = (span_ns[1] - span_ns[0]) / 1e9 if span_ns else None
-    yield bare_run(
-        run_id,
-        "aiperf",
-        started_at=_utc(span_ns[0]) if span_ns else "",
-        warmup=_warm_ups(rows),
-        cut=cut,
-        kind="speculative" if any(request.engine for request in requests) else None,
-        wall_s=wall_s,
-        totals=_drafts(requests),
-        notes=(
-            "the records name neither model nor engine; profile_export_aiperf.json beside them has the model",
-            "times are the client's: time to first token holds waiting in the server's queue",
-            *gaps_note(requests),
-        ),
-    )
-    yield from records(run_id, requests, wall_s)
+        rows = sorted(found.rows, key=lambda row: row.inner("metadata").count("request_start_ns", most=2**63 - 1))
+        requests = [_request(row) for row in rows]
+        span_ns = _span_ns(rows, requests)
+        wall_s = (span_ns[1] - span_ns[0]) / 1e9 if span_ns else None
+        run_id = f"sha256-{found.digest}"
+        yield bare_run(
+            run_id,
+            "aiperf",
+            started_at=_utc(span_ns[0]) if span_ns else "",
+            warmup=_warm_ups(rows),
+            cut=found.cut,
+            kind="speculative" if any(request.engine for request in requests) else None,
+            wall_s=wall_s,
+            totals=_drafts(requests),
+            notes=(
+                "the records name neither model nor engine; the file beside them, profile_export_aiperf.json, has the "
+                "model",
+                "times are the client's: time to first token holds waiting in the server's queue",
+                *gaps_note(requests),
+            ),
+        )
+        yield from records(run_id, requests, wall_s)
 
 
 def _utc(time_ns: int) -> str:

@@ -228,18 +228,6 @@ def test_with_several_requests_a_sample_of_llama_benchy_is_one_of_them(tmp_path)
     assert prefill["prefill_tokens_per_s"] == pytest.approx(500.5) and prefill["options"]["concurrency"] == 5
 
 
-def test_records_of_two_benchmarks_in_one_file_are_two_runs(tmp_path):
-    rows = [json.loads(line) for line in (DATA / "aiperf" / "profile_export.jsonl").read_text().splitlines()]
-    later = json.loads(json.dumps(rows))
-    for row in later:
-        for name in ("request_start_ns", "request_end_ns"):
-            row["metadata"][name] += 3600 * 10**9
-    once = imported(tmp_path, "".join(f"{json.dumps(row)}\n" for row in rows), "profile_export.jsonl")
-    (tmp_path / "both").mkdir()
-    both = imported(tmp_path / "both", "".join(f"{json.dumps(row)}\n" for row in rows + later), "profile_export.jsonl")
-    assert len(once) == 1 and [run["batch_tokens_per_s"] for run in both] == [once[0]["batch_tokens_per_s"]] * 2
-
-
 def test_tables_of_two_models_with_one_task_are_both_read(tmp_path):
     head = "|Tasks|Version|Filter|n-shot|Metric|   |Value|   |Stderr|\n|---|--:|---|--:|---|---|--:|---|--:|\n"
     page = "".join(
