@@ -11,6 +11,7 @@ import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Literal
 
 from ... import defaults
@@ -23,8 +24,9 @@ from ...core.records.raw_log import RawLog, RawLogError
 from ...core.records.schema import Run, Sample
 from ...core.records.store_file import FILE_NAME
 from ...core.sdk.logs.exchanges import why_unmeasured
+from ...core.sdk.logs.json_values import parts_of
 from ...core.sdk.logs.runs import UNKNOWN
-from ...core.sdk.logs.structure import holds, text_of
+from ...core.sdk.logs.structure import first_object, holds, text_of
 from .columns import Columns
 from .columns_csv import ColumnsCsv, with_columns
 from .labels import Labels, labelled, labels_for, read_labels, write_labels
@@ -165,11 +167,25 @@ def recognise(path: Path, parsers: Parsers) -> list[str]:
                 found.append(name)
         except Exception as error:  # noqa: BLE001 - the plugin boundary: a bad parser must not stop the others
             failed.append(f"; parser {label(parser)} failed: {described(error)}")
-    if len(found) > 1 and not all(parsers[name].within_pages for name in found):
+    whole = [name for name in found if not parsers[name].within_pages]
+    if len(whole) == 1 and len(found) > 1 and first_object(path):
+        pages = {name: parsers[name] for name in found if name not in whole}
+        found = sorted([*whole, *_beside_json(path, pages)])
+    if whole and len(found) > 1 and not (len(whole) == 1 and first_object(path)):
         raise RawLogError(f"recognised as {' and as '.join(found)}; name one with --format")
     if not found:
         raise RawLogError(f"not a log of a known format{_hint(path, head)}" + "".join(failed))
     return found
+
+
+def _beside_json(path: Path, parsers: Parsers) -> list[str]:
+    """Return the names of the parsers that recognise what is around the objects of a page, not a text within one."""
+    pieces = (part.source for part in parts_of(text_of(path)) if part.content is None)
+    data = "\n".join(pieces).encode("utf-8", "replace")
+    with TemporaryDirectory(prefix="decodebench-") as folder:
+        around = Path(folder) / path.name
+        around.write_bytes(data)
+        return [name for name, parser in parsers.items() if parser().matches(around, data[:HEAD_BYTES])]
 
 
 def _hint(path: Path, head: bytes) -> str:

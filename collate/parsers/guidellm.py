@@ -43,7 +43,7 @@ class Guidellm(JsonFormat):
 
     name = "guidellm"
     summary = "benchmarks.json of guidellm"
-    version = "3"
+    version = "4"
     keys = ("benchmarks",)
     either = (("metrics", "request_totals"), ("guidellm_version",))
 
@@ -56,10 +56,10 @@ class Guidellm(JsonFormat):
     def records(self, run_id: str, content: Fields) -> Iterator[Run | Sample | RecordedStep]:
         """Yield each benchmark's run and its requests."""
         for at, benchmark in enumerate(content.rows("benchmarks")):
-            yield from _benchmark(f"{run_id}-{at}", benchmark, content.at("metadata"))
+            yield from _benchmark(f"{run_id}-{at}", benchmark, content)
 
 
-def _benchmark(run_id: str, benchmark: Fields, about: Fields) -> Iterator[Run | Sample | RecordedStep]:
+def _benchmark(run_id: str, benchmark: Fields, report: Fields) -> Iterator[Run | Sample | RecordedStep]:
     requests = _requests(benchmark)
     wall_s = _wall_s(benchmark)
     done = sum(request.error is None and not request.is_warmup for request in requests)
@@ -67,17 +67,20 @@ def _benchmark(run_id: str, benchmark: Fields, about: Fields) -> Iterator[Run | 
     made = counts.optional(counts.count, "successful")
     is_whole = not (made is not None and done and made > done and _may_leave_out(benchmark))
     backend = _either(benchmark, ("config", "backend"), ("benchmarker", "backend"))
-    worker = benchmark.at("worker")  # of 0.3
+    backend = backend if backend.content else report.at("config", "spec", "backend")
+    worker, args = benchmark.at("worker"), report.at("args")  # of 0.3; of 0.4 to 0.6
+    kind = backend.first_text("kind", "type_") or worker.first_text("backend_type") or args.first_text("backend")
+    model = backend.first_text("model") or worker.first_text("backend_model") or args.first_text("model")
     yield bare_run(
         run_id,
-        backend.first_text("kind", "type_") or worker.first_text("backend_type") or "guidellm",
+        kind or "guidellm",
         started_at=_utc(benchmark),
-        model=backend.first_text("model") or worker.first_text("backend_model") or UNKNOWN,
+        model=model or UNKNOWN,
         options=_strategy(benchmark),
         conditions=_conditions(benchmark),
         samples=_asked(benchmark),
         extra=benchmark.read(_EXTRA),
-        settings=about.read({"guidellm_version": Fields.text}),
+        settings=report.at("metadata").read({"guidellm_version": Fields.text}),
         wall_s=wall_s,
         totals=_totals(benchmark, made, None if requests else wall_s) if is_whole else None,
         notes=tuple(_notes(requests, wall_s, None if is_whole else f"{done} of {made}")),

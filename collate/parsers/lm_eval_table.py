@@ -89,7 +89,7 @@ class LmEvalTable(LogParser):
 
 
 def _tasks(lines: Sequence[str]) -> Iterator[dict[str, _Task]]:
-    """Yield the tasks of each table that has others than the one above it, whose groups it repeats."""
+    """Yield the tasks of each table, but for groups that repeat what the table above has of them."""
     before: dict[str, _Task] = {}
     for table in tables(lines, _HEADS):
         tasks: dict[str, _Task] = {}
@@ -102,10 +102,10 @@ def _tasks(lines: Sequence[str]) -> Iterator[dict[str, _Task]]:
                 task = tasks.setdefault(name, _Task(line, table.above, cells["Version"], cells.get("n-shot")))
             if task is not None:
                 _take(task, cells)
-        part = {name: task for name, task in tasks.items() if task.metrics}
-        if part.keys() - before.keys():
+        repeated = before.keys() if "Groups" in table.columns else ()
+        before = {name: task for name, task in tasks.items() if task.metrics}
+        if part := {name: task for name, task in before.items() if name not in repeated}:
             yield part
-        before = part
 
 
 def _take(task: _Task, cells: dict[str, str]) -> None:

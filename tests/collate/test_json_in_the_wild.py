@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import re
 from pathlib import Path
 
@@ -18,6 +19,8 @@ from decodebench.core.records.schema import Run
 from decodebench.core.records.store import Store
 from decodebench.core.sdk.logs.json_files import read_rows
 from decodebench.core.sdk.logs.json_values import NotFinite, parts_of
+
+from ..at_night import examples
 
 DATA = Path(__file__).parents[1] / "data"
 PARSERS = all_plugins().log_parsers
@@ -159,10 +162,9 @@ VALUES = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner, max_size=3),
     max_leaves=8,
 )
-OBJECTS = st.lists(st.dictionaries(st.text(max_size=4), VALUES, max_size=4), min_size=1, max_size=5)
-BETWEEN = st.sampled_from(
-    ["\n", "", " ", "\n\n", ",\n", "\n]\n[\n", "\x1e", "\ufeff", "\nSome words.\n", '\n"an odd quote\n']
-)
+OBJECT = st.dictionaries(st.text(max_size=4), VALUES, max_size=4)
+BETWEEN = ["\n", "", " ", "\n\n", ",\n", "\n]\n[\n", "\x1e", "\ufeff", "\nSome words.\n", '\n"an odd quote\n']
+JOINS = 125  # of the objects of an example: to draw these takes far longer than to check a join
 
 
 def same(value, other):
@@ -175,26 +177,22 @@ def same(value, other):
     return value == other
 
 
-def check(data):
-    objects = data.draw(OBJECTS)
-    text = ""
-    for one in objects:
-        text += json.dumps(one, indent=data.draw(st.sampled_from([None, 0, 2])), ensure_ascii=data.draw(st.booleans()))
-        text += data.draw(BETWEEN)
+def check(objects, chance):
+    """Join some of the objects in random ways, and find them again."""
+    chosen = [chance.choice(objects) for _ in range(chance.randint(1, 5))]
+    text = "".join(
+        json.dumps(one, indent=chance.choice([None, 0, 2]), ensure_ascii=chance.random() < 0.5) + chance.choice(BETWEEN)
+        for one in chosen
+    )
     parts = [part for part in parts_of(text) if part.content is not None]
-    assert len(parts) == len(objects) and all(same(a, b.content) for a, b in zip(objects, parts, strict=True))
+    assert len(parts) == len(chosen) and all(same(a, b.content) for a, b in zip(chosen, parts, strict=True)), text
     lines = text.split("\n")
-    assert all("{" in lines[part.line - 1] for part in parts)
+    assert all("{" in lines[part.line - 1] for part in parts), text
 
 
-@settings(max_examples=150, deadline=None)
-@given(data=st.data())
-def test_every_object_is_found_however_they_are_joined(data):
-    check(data)
-
-
-@pytest.mark.nightly
-@settings(max_examples=20_000, deadline=None)
-@given(data=st.data())
-def test_every_object_is_found_in_thousands_of_cases(data):
-    check(data)
+@settings(max_examples=examples(160), deadline=None)
+@given(objects=st.lists(OBJECT, min_size=1, max_size=12), seed=st.integers(0, 2**32))
+def test_every_object_is_found_however_they_are_joined(objects, seed):
+    chance = random.Random(seed)
+    for _ in range(JOINS):
+        check(objects, chance)

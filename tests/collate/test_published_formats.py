@@ -57,6 +57,8 @@ FIGURES = [
     ("llmperf_individual_responses.json", 0, {"ttft_s": 0.5, "decode_tokens_per_s": 2 / 0.5, "e2e_s": 1.0}),
     ("benchy.json", 0, {"prefill_tokens_per_s": 2 * 2048 / (2048 / 986.0233386029112 + 2048 / 988.1741643321216)}),
     ("benchy.json", 0, {"ttft_s": (2.0783033748157322 + 2.073782583232969) / 2}),
+    ("benchy.md", 0, {"prefill_tokens_per_s": 463.80, "ttft_s": 21.24513}),
+    ("benchy.md", 1, {"decode_tokens_per_s": 3.85}),
     ("ollama.txt", 0, {"decode_tokens_per_s": 411 / 583.589092592, "prefill_tokens_per_s": 409 / 164.614770215}),
     ("ollama.json", 0, {"decode_tokens_per_s": 290 / 4.709213, "prefill_tokens_per_s": 26 / 0.325953}),
     ("batched.log", 0, {"prefill_tokens_per_s": 512 / 0.337, "decode_tokens_per_s": 32 / 0.405}),

@@ -13,6 +13,7 @@ from .console import ServingConsole
 from .inference_perf import InferencePerf, InferencePerfRequests
 from .inferencex import InferencexGolden
 from .llama_benchy import LlamaBenchy
+from .llama_benchy_table import LlamaBenchyTable
 from .llmperf import LlmperfResponses, LlmperfSummary
 from .ml_energy import MlEnergy
 from .mtp_bench import MtpBench
@@ -29,7 +30,7 @@ from .speculation_table import SpeculationTable
 def decodebench_log_parsers() -> Sequence[type[LogParser]]:
     """Return the readers of serving benchmarks, servers and boards."""
     return [
-        ServingConsole, SglangServe, InferencePerf, InferencePerfRequests, LlamaBenchy, LlmperfSummary,
-        LlmperfResponses, OllamaAnswers, OllamaVerbose, OllamaListed, OpenaiAnswers, SpecForge, InferencexGolden,
-        MlEnergy, MtpBench, SpecBenchBoard, SpeculationTable,
+        ServingConsole, SglangServe, InferencePerf, InferencePerfRequests, LlamaBenchy, LlamaBenchyTable,
+        LlmperfSummary, LlmperfResponses, OllamaAnswers, OllamaVerbose, OllamaListed, OpenaiAnswers, SpecForge,
+        InferencexGolden, MlEnergy, MtpBench, SpecBenchBoard, SpeculationTable,
     ]  # fmt: skip

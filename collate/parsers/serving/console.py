@@ -9,19 +9,22 @@
     Mean TTFT (ms):                          2074.09
     Acceptance length:                       2.86
 
-Each block is a run without samples. Labels as in vllm-project/vllm, `vllm/benchmarks/serve.py` (009e6d4), and
+Each block is a run without samples. Until March 2024 vLLM's had no such first line, and its units stood behind the
+values (`Benchmark duration: 29.521190 s`). Labels as in vllm-project/vllm, `vllm/benchmarks/serve.py` (009e6d4), and
 sgl-project/sglang, `python/sglang/bench_serving.py`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from ....core.records.schema import Run
 from ....core.sdk.logs.figures import Figure, form, gather
 from ....core.sdk.logs.formats import BlockFormat
-from ....core.sdk.logs.pages import Block, model_above
+from ....core.sdk.logs.pages import Block, Labels, blocks, model_above
 from ....core.sdk.logs.runs import UNKNOWN
 from ....core.sdk.logs.structure import text_of
 
@@ -57,6 +60,8 @@ _FIGURES = form(
         for statistic in ("Mean", "Median", "P99")
     ),
 )
+_UNIT = re.compile(r" \((?:s|ms|tok/s|req/s)\)$")
+_OF_2024 = {_UNIT.sub("", name): name for name in _FIGURES if _UNIT.search(name)}
 _FAMILY = "|".join(
     (
         *(
@@ -70,14 +75,16 @@ _FAMILY = "|".join(
     )
 )
 
+_LABELS_OF_2024 = Labels((*_OF_2024, *(name for name in _FIGURES if name not in _OF_2024.values())), _FAMILY)
+
 
 class ServingConsole(BlockFormat):
     """Reads one run per block."""
 
     name = "serving-console"
     summary = "what `vllm bench serve` and SGLang's bench_serving print"
-    version = "1"
-    words = (_DURATION,)
+    version = "2"
+    words = ("Benchmark duration",)
     figures = _FIGURES
     family = _FAMILY
     needs = _DURATION
@@ -86,6 +93,14 @@ class ServingConsole(BlockFormat):
     def matches(self, path: Path, head: bytes) -> bool:
         """Look for a block with its duration, but not in the texts of a JSON file."""
         return super().matches(path, head) and not text_of(path).lstrip().startswith("{")
+
+    def pieces(self, lines: Sequence[str]) -> Iterator[Block]:
+        """Yield the blocks of today, then those of 2024 with the labels of today."""
+        yield from super().pieces(lines)
+        is_old = any("Benchmark duration:" in line for line in lines)
+        for block in blocks(lines, _LABELS_OF_2024, "Benchmark duration") if is_old else ():
+            found = {_OF_2024[name]: text.partition(" ")[0] for name, text in block.found.items() if name in _OF_2024}
+            yield replace(block, found={**block.found, **found})
 
     def records(self, run_id: str, piece: Block, where: Mapping[str, str | int]) -> Iterator[Run]:
         """Yield the run of a block."""
@@ -107,5 +122,6 @@ class ServingConsole(BlockFormat):
             samples=done + failed if isinstance(failed, int) and done is not None else None,
             conditions=where,
             source_line=piece.line,
+            failure="no request succeeded" if done == 0 else None,
             notes=tuple(notes),
         )

@@ -13,6 +13,7 @@ An answer has the same under `prompt_eval_count`, `prompt_eval_duration`, ..., i
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar
@@ -46,6 +47,7 @@ ANSWER = form(
 )
 _NOT_KEPT = ("context", "message", "model", "created_at")
 _LABELS = Labels(_PRINTED)
+_COMMAND = re.compile(r"\bollama run (?:--\S{1,40} ){0,5}([a-zA-Z0-9][\w.:/-]{0,200})")
 _NOTES = (
     "the server's own clock: eval counts are divided by eval durations, as the tool does; loading, queueing and the "
     "way to the client are in neither speed",
@@ -54,11 +56,11 @@ _NOTES = (
 
 
 class OllamaVerbose(LogParser):
-    """Reads one run per file; every block of timings is a sample."""
+    """Reads one run per block of timings; a command above it names its model."""
 
     name: ClassVar[str] = "ollama-verbose"
     summary: ClassVar[str] = "timings that `ollama run --verbose` prints"
-    version: ClassVar[str] = "1"
+    version: ClassVar[str] = "2"
     within_pages: ClassVar[bool] = True
 
     def matches(self, path: Path, head: bytes) -> bool:
@@ -73,11 +75,12 @@ class OllamaVerbose(LogParser):
         found = list(_blocks(text))
         if not found:
             raise malformed(path, 1, "eval duration", "no block has it")
-        alike = run_of(base, UNKNOWN, 1)
+        model = UNKNOWN
         for at, block in enumerate(found):
             run_id = f"{base}-{at}"
             where = place_of(block.above, at, len(found))
-            yield alike.model_copy(update={"run_id": run_id, "conditions": where, "source_line": block.line})
+            model = next((hit[1] for line in reversed(block.above) if (hit := _COMMAND.search(line))), model)
+            yield run_of(run_id, model, 1, conditions=where, source_line=block.line)
             yield sample_of(run_id, 0, gather(_PRINTED, block.found), block.line)
 
 
@@ -114,7 +117,7 @@ class OllamaAnswers(LogParser):
 
 
 def _blocks(text: str) -> Iterator[Block]:
-    return blocks(text.split("\n"), _LABELS, "eval duration")
+    return blocks(text.split("\n"), _LABELS, "eval duration", "total duration")
 
 
 def run_of(run_id: str, model: str, samples: int, **known: Any) -> Run:  # noqa: ANN401 - fields of Run

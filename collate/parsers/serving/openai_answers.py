@@ -73,7 +73,7 @@ def _by_answer(rows: Sequence[Fields]) -> list[list[Fields]]:
     """Put the chunks of each stream together; an answer that is whole stands alone."""
     found: dict[str, list[Fields]] = {}
     for at, row in enumerate(rows):
-        name = row.content.get("id")
+        name = row.content.get("id") if row.content.get("object") != "chat.completion" else None
         found.setdefault(f"id {name}" if isinstance(name, str) else f"row {at}", []).append(row)
     return list(found.values())
 

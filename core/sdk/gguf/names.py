@@ -9,6 +9,7 @@ _FORMAT = r"(?:IQ|Q|TQ)[1-8]\w*|F16|F32|BF16|MXFP4\w*|NVFP4\w*"
 _TYPE = re.compile(rf"\s(?:all |mostly )?(?P<name>{_FORMAT})(?: - (?P<mix>Small|Medium|Large)\b| (?P<mixed>mix))?")
 _SIZE = re.compile(r"\s(\d[\w.]*[KMBT])\b")
 _FILE_FORMAT = re.compile(rf"[-._](?P<name>{_FORMAT})$", re.IGNORECASE)
+_CONVERTED = "ggml-model"
 _SHARD = re.compile(r"-\d{5}-of-\d{5}$")
 _UNNAMED = frozenset({"q2_k - medium"})  # the tool's word for the mix that every file name calls Q2_K
 
@@ -33,9 +34,13 @@ def format_of(type_name: str, file_name: str = "") -> str | None:
 
 @lru_cache(maxsize=256)
 def model_of(type_name: str, file_name: str = "") -> str | None:
-    """Return the model's name: that of its file without format and shard, else the engine's word for its family."""
+    """Return the model's name: that of its file without format and shard, else the engine's word for its family.
+
+    A file that has the converter's own name is called by its folder.
+    """
     if stem := _FILE_FORMAT.sub("", _stem(file_name)):
-        return stem
+        folder = re.split(r"[/\\]", file_name)[-2:-1] if stem == _CONVERTED else []
+        return folder[0] if folder and folder[0] else stem
     found = _TYPE.search(f" {type_name}")
     return (type_name[: found.start()] if found else type_name).strip() or None
 
@@ -48,4 +53,4 @@ def size_of(type_name: str) -> str | None:
 
 
 def _stem(file_name: str) -> str:
-    return _SHARD.sub("", re.split(r"[/\\]", file_name)[-1].removesuffix(".gguf"))
+    return _SHARD.sub("", re.split(r"[/\\]", file_name)[-1].removesuffix(".gguf").removesuffix(".bin"))

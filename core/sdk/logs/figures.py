@@ -31,8 +31,9 @@ _PLAIN_NUMBER = re.compile(r"[0-9]{1,15}(?:\.[0-9]{1,30})?")
 _THOUSANDS = re.compile(r"[0-9]{1,3}(?:,[0-9]{3}){1,5}(?:\.[0-9]{0,30})?")
 _RATES = ("tok/s", "t/s", "tokens/s", "tokens-per-sec", "token(s)", "tokens")
 _UNITS_BEHIND = re.compile(r"(?<=[0-9.])[ \t]{0,20}([a-zA-Z%/()-]{1,20})$")
-_GO_PART = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,12})?)(h|ms|m|s|us|µs|μs|ns)")
-_GO_UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "μs": 1e-6, "ns": 1e-9}
+_GO_PART = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,12})?)(h|ms|m|s|us|ns|[^\x00-\x7f]{1,3}s)")
+_GO_UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "ns": 1e-9}
+_MICRO = 1e-6  # of `us`, and of `µs` in whatever code page it was misread
 _SCALES = {
     "number": 1.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9, "%": 1e-2, "GB": 1e9,
 }  # fmt: skip
@@ -178,7 +179,7 @@ def _go_seconds(text: str) -> float | None:
     parts = _GO_PART.findall(text)
     if not parts or len("".join([amount + unit for amount, unit in parts])) != len(text.strip()):
         return None
-    return math.fsum([float(amount) * _GO_UNITS[unit] for amount, unit in parts])
+    return math.fsum([float(amount) * _GO_UNITS.get(unit, _MICRO) for amount, unit in parts])
 
 
 def _plain(value: object) -> JsonValue:

@@ -31,7 +31,7 @@ from .figures import Figure, Gathered, gather
 from .json_files import read_each, unwrapped
 from .pages import Block, Labels, blocks, model_above, place_of
 from .runs import UNKNOWN, digest_of
-from .structure import holds, page_of, text_of
+from .structure import holds, keys_within, page_of, text_of
 from .text import malformed
 
 
@@ -60,8 +60,11 @@ class JsonFormat(LogParser):
 
     def read(self, path: Path) -> Iterator[Run | Sample | RecordedStep]:
         """Yield the records of each object of the file."""
+        known = {*self.keys, *(name for names in self.either for name in names)}
         for content, digest in read_each(path):
             rows = [content] if set(self.keys) & content.content.keys() else unwrapped(content)
+            if known.isdisjoint(keys_within(content.content)):
+                raise malformed(path, content.line, self.keys[0], "not in this object, which is of another format")
             for at, row in enumerate(rows):
                 yield from self.records(f"sha256-{digest}-{at}" if len(rows) > 1 else f"sha256-{digest}", row)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from ...records.raw_log import RawLogError
@@ -47,16 +47,10 @@ def read_rows(path: Path, *, may_be_none: bool = False) -> Rows:
         RawLogError: there is no object, or one holds what JSON cannot; names line and field.
         OSError: it cannot be read.
     """
-    found = _objects_in(path, may_be_none=may_be_none)
-    return replace(found, rows=[inner for row in found.rows for inner in unwrapped(row)])
-
-
-def _objects_in(path: Path, *, may_be_none: bool = False) -> Rows:
     text, is_torn = _torn_json(path)
     rows, cut = _rows_in(path, list(parts_of(json_in(text))), may_be_none=may_be_none)
-    if is_torn and not cut:
-        cut = _TORN
-    return Rows(rows, cut, digest_of(text))
+    inner = [inner for row in rows for inner in unwrapped(row)]
+    return Rows(inner, cut or (_TORN if is_torn else None), digest_of(text))
 
 
 def unwrapped(row: Fields) -> list[Fields]:
@@ -76,16 +70,18 @@ def _torn_json(path: Path) -> tuple[str, bool]:
 def _rows_in(path: Path, parts: Sequence[Part], *, may_be_none: bool = False) -> tuple[list[Fields], str | None]:
     """Return the objects among parts of a file, and what was left out of it."""
     rows, odd, cut = [], [], ""
+    has_rows = any(part.content for part in parts)
     for part in parts:
         if part.is_cut:
             cut = _worded_cut(part)
         elif part.content is None:
-            if part.problem or _may_be_data(part.source) or not any(other.content for other in parts):
+            if part.problem or _may_be_data(part.source) or not has_rows:
                 odd.append(_no_object(path, part))
-        else:
+        elif part.content:  # an empty object says nothing
             rows.append(row_of(path, part))
     if not rows and not (may_be_none and cut):
-        raise odd[0] if odd else RawLogError(f"{path}: {cut or 'no JSON object in it'}")
+        kind = "JSON object but empty ones" if any(part.content == {} for part in parts) else "JSON object"
+        raise odd[0] if odd else RawLogError(f"{path}: {cut or f'no {kind} in it'}")
     return rows, "; ".join(filter(None, (*left_out(path, odd), cut))) or None
 
 
@@ -146,7 +142,7 @@ def read_each(path: Path) -> Iterator[tuple[Fields, str]]:
         RawLogError: what is in it is cut, or no JSON object, or holds what JSON cannot; names line and field.
         OSError: it cannot be read.
     """
-    text = _json_text(path)
+    text, is_torn = _torn_json(path)
     page = json_in(text)
     parts = list(parts_of(page))
     if len(parts) == 1 and parts[0].content is not None:
@@ -154,11 +150,11 @@ def read_each(path: Path) -> Iterator[tuple[Fields, str]]:
     elif len(parts) < 2 or parts[0].content is None:
         yield parse_object(path, 1, page), digest_of(text)  # says what is wrong
     else:
-        found = _objects_in(path)
-        if found.cut:
-            raise RawLogError(f"{path}: {found.cut}")
-        for at, row in enumerate(found.rows):
-            yield row, f"{found.digest}-{at}"
+        rows, cut = _rows_in(path, parts)
+        if cut or is_torn:
+            raise RawLogError(f"{path}: {cut or _TORN}")
+        digest = digest_of(text)
+        yield from ((row, f"{digest}-{at}") for at, row in enumerate(rows))
 
 
 def read_objects(path: Path) -> tuple[list[Fields], str]:
@@ -208,6 +204,7 @@ def read_answers(path: Path) -> Rows:
     parts = [part for part in parts_of(rest) if part.content or part.problem or is_remnant(part.source)]
     if parts or not (rows or cut):
         others, left = _rows_in(path, parts)
+        others = [inner for row in others for inner in unwrapped(row)]
         rows, cut = sorted((*rows, *others), key=lambda row: row.line), cut or left
     return Rows(rows, cut or (_TORN if is_torn else None), digest_of(text))
 

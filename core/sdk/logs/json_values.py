@@ -20,6 +20,9 @@ _ALONE = re.compile(r"[ \t,\[\]\ufeff\x1e]*")
 _LEAD = re.compile(rf"[ \t]*|{WORDS_BEFORE}")
 _FAR = 200
 """Characters of words before an object."""
+_PIECE = 4096
+"""Characters of an object that are decoded at first: an error of Python's decoder counts all lines before it."""
+_LONGEST_WORD = 64  # of JSON, beside texts
 _NOT_FINITE = re.compile(r"[-+]?(?:nan|inf(?:inity)?|1\.#(?:QNAN|IND|INF))(?:\([a-z]{0,8}\))?(?![\w.])", re.IGNORECASE)
 # A JSON string ends on its line, so that an odd quote in the text around costs no more than the line it is on.
 _TOKEN = re.compile(rf'"(?:[^"\\\n]|\\.)*"?|(?<![\w.#])(?P<odd>{_NOT_FINITE.pattern})', re.IGNORECASE)
@@ -117,9 +120,9 @@ def parts_of(text: str) -> Iterator[Part]:
             part, end = _text_between(text, at, line)
         else:
             try:
-                value, end = _DECODER.raw_decode(text, at)
+                value, end = _object_at(text, at)
                 part = Part(line, "", value)
-            except json.JSONDecodeError as error:
+            except _Fault as error:
                 if not is_mended and _is_odd(text, error.pos):
                     text, is_mended = text[:at] + _mended(text[at:]), True
                     continue
@@ -131,16 +134,45 @@ def parts_of(text: str) -> Iterator[Part]:
         at = end
 
 
+class _Fault(ValueError):
+    """What is wrong with JSON, and where in the text."""
+
+    def __init__(self, msg: str, pos: int) -> None:
+        super().__init__(msg)
+        self.msg, self.pos = msg, pos
+
+
+def _object_at(text: str, at: int) -> tuple[Any, int]:
+    """Return the object that begins at a place, and where it ends.
+
+    Raises:
+        _Fault: there is none.
+        ValueError, RecursionError: it is beyond all measure.
+    """
+    size = _PIECE
+    while True:
+        piece = text[at : at + size]
+        try:
+            value, end = _DECODER.raw_decode(piece)
+        except json.JSONDecodeError as error:
+            is_end = error.pos > size - _LONGEST_WORD or error.msg.startswith("Unterminated string")
+            if not is_end or at + size >= len(text):
+                raise _Fault(error.msg, at + error.pos) from error
+        else:
+            return value, at + end
+        size *= 16
+
+
 def _text_between(text: str, at: int, line: int) -> tuple[Part, int]:
     here = _THIS_LINE.match(text, at)
     end = here.end() - 1 if here else _next_object(text, at)
     return Part(line, text[at:end].rstrip(" \t\n,[\ufeff\x1e")), end
 
 
-def _broken(text: str, at: int, line: int, error: json.JSONDecodeError) -> tuple[Part, int]:
+def _broken(text: str, at: int, line: int, error: _Fault) -> tuple[Part, int]:
     """Return what begins as an object and is none, and where to go on: on the line after the one where it fails."""
     if _ends_early(error, text):
-        return Part(line, text[at:], problem=str(error), is_cut=True), len(text)
+        return Part(line, text[at:], problem=error.msg, is_cut=True), len(text)
     end = _next_object(text, max(error.pos - 1, at))
     where = line + text.count("\n", at, error.pos)
     return Part(line, text[at:end], problem=f"{error.msg} on line {where}"), end
@@ -172,7 +204,7 @@ def _mended(text: str) -> str:
     return _TOKEN.sub(lambda found: _NAMES[NotFinite.of(found["odd"])] if found["odd"] else found[0], text)
 
 
-def _ends_early(error: json.JSONDecodeError, text: str) -> bool:
+def _ends_early(error: _Fault, text: str) -> bool:
     """Whether more text could have made it JSON."""
     if error.msg.startswith("Unterminated string"):
         return True

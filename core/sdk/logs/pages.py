@@ -7,14 +7,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from .printed import process_of
+from .tables import with_points
 
 _COLON = re.compile(r":(?=[ \t]|$)")
 _MODEL = re.compile(r"(?:--model(?:-name(?:-or-path)?|-id)?|--base-model)[ =]+['\"]?([^\s'\",)]{1,300})")
 _NAMESPACE = re.compile(r"\bNamespace\(.*\bmodel='([^']{1,300})'")
-_HEADING = re.compile(r"[#>\s]{0,20}#{1,6} +(.{1,200}?)[\s#]*$")
+_HEADING = re.compile(r"[#>\s]{0,20}#{1,6} +(.{1,200}?)[\s#]*$|==> (.{1,200}) <==$")  # of Markdown; of `tail *`
 _LINK = re.compile(r"\[([^\]|]{1,100})\]\([^)|\s]{1,300}\)")
 _RULE = re.compile(r":?-{1,200}:?")
 _RULED = re.compile(r"-:?[\s*`]{0,200}\|[\s*`]{0,200}:?-")
@@ -92,7 +93,9 @@ class Labels:
 
     def _name(self, line: str, end: int) -> str | None:
         if line.endswith(self._names, 0, end):
-            return next(name for name in self._names if line.endswith(name, 0, end))
+            name = next(name for name in self._names if line.endswith(name, 0, end))
+            is_phrase = " " not in name and line[: end - len(name)].rstrip()[-1:].isalpha()  # `Attention Backend`
+            return None if is_phrase else name
         alike = self._family.search(line, max(0, end - 60), end) if self._family else None
         return alike[0] if alike else None
 
@@ -117,10 +120,10 @@ def blocks(lines: Sequence[str], labels: Labels, needs: str, marker: str | None 
     block, last, free = None, 0, 0
     for at, line in enumerate(lines):
         is_marked = marker is not None and marker in line
-        label = labels.find(line) if ":" in line and not is_marked else None
+        label = labels.find(line) if ":" in line else None
         if not is_marked and label is None:
             continue
-        if block is None or label is None or at - last > _FAR or label[0] in block.found:
+        if block is None or is_marked or label is None or at - last > _FAR or label[0] in block.found:
             if block and needs in block.found:
                 yield block
             block = Block(at + 1, above_of(lines, free, at))
@@ -134,9 +137,18 @@ def blocks(lines: Sequence[str], labels: Labels, needs: str, marker: str | None 
 def tables(lines: Sequence[str], forms: Sequence[Sequence[str]]) -> Iterator[Table]:
     """Yield the tables whose head has one of these rows of columns, side by side and in order.
 
-    Rows with more or fewer cells than the head are no rows.
+    Rows with more or fewer cells than the head are no rows. Numbers have decimal points, as far as the cells of a table
+    show what its commas are.
     """
-    table, place, width, free = None, 0, 0, 0
+    for table in _tables(lines, forms):
+        if any("," in cell for _, cells in table.rows for cell in cells.values()):
+            pointed = iter(with_points([cell for _, cells in table.rows for cell in cells.values()], "|"))
+            table.rows[:] = [(line, {name: next(pointed) for name in cells}) for line, cells in table.rows]
+        yield table
+
+
+def _tables(lines: Sequence[str], forms: Sequence[Sequence[str]]) -> Iterator[Table]:
+    table, place, width, free, since = None, 0, 0, 0, 0
     last = {form[-1] for form in forms}
     for at, line in enumerate(lines):
         if "|" not in line:
@@ -148,20 +160,20 @@ def tables(lines: Sequence[str], forms: Sequence[Sequence[str]]) -> Iterator[Tab
         head = _head_of(cells, line, forms) if is_head else None
         if head is not None:
             if table and table.rows:
-                yield table
-            place, width = head[0], len(cells)
-            table = Table(at + 1, above_of(lines, free, at) if place else lines[free:at], head[1])
+                yield replace(table, above=_above(lines, since, table, place))
+            place, width, since = head[0], len(cells), free
+            table = Table(at + 1, (), head[1])
         elif table and len(cells) == width:
             own = cells[place : place + len(table.columns)]
             if not own[0].strip("-: ") and not "".join(own).strip("-: "):
                 if table.rows:  # the rule below the head of another table
-                    yield table
+                    yield replace(table, above=_above(lines, since, table, place))
                     table = None
             else:
                 table.rows.append((at + 1, dict(zip(table.columns, own, strict=True))))
                 free = at + 1
     if table and table.rows:
-        yield table
+        yield replace(table, above=_above(lines, since, table, place))
 
 
 def ruled_tables(lines: Sequence[str]) -> Iterator[Table]:
@@ -184,17 +196,16 @@ def ruled_tables(lines: Sequence[str]) -> Iterator[Table]:
             if table and table.rows and table.rows[-1][0] == above_at:
                 table.rows.pop()  # the head of this one, where what is before lines has bars in it
             if table and table.rows:
-                yield table
+                yield replace(table, above=_above(lines, free, table, place))
             free = latest.rows[-1][0] if latest and latest.rows else free
             place, lead, is_apart = ruled[0], above[0], False
-            lines_above = above_of(lines, free, at - 1) if place else lines[free : at - 1]
-            table = latest = Table(at, lines_above, above[place : ruled[-1] + 1])
+            table = latest = Table(at, (), above[place : ruled[-1] + 1])
             width = len(cells)
         elif table is None or len(cells) != width or (is_apart and cells[0] != lead):
             is_apart = True
         elif is_apart and not any(map(str.isdigit, "".join(cells))):  # a head, of another table
             if table.rows:
-                yield table
+                yield replace(table, above=_above(lines, free, table, place))
             table = None
         else:
             own = cells[place : place + len(table.columns)]
@@ -202,7 +213,13 @@ def ruled_tables(lines: Sequence[str]) -> Iterator[Table]:
             is_apart = False
         above, above_at = cells, at + 1
     if table and table.rows:
-        yield table
+        yield replace(table, above=_above(lines, free, table, place))
+
+
+def _above(lines: Sequence[str], start: int, table: Table, place: int) -> Sequence[str]:
+    """Return the lines above the head of a table that has a row: heads without any do not cost all lines above them."""
+    head = table.line - 1
+    return above_of(lines, start, head) if place else lines[start:head]
 
 
 def _cells(line: str) -> list[str]:
@@ -255,7 +272,13 @@ def place_of(blocks_above: Sequence[str], at: int, count: int) -> dict[str, str 
 
     Nothing shows that blocks of one page were run alike.
     """
-    headings = (_HEADING.match(line) for line in reversed(blocks_above) if "#" in line)
-    nearest = next((found[1] for found in headings if found and re.search(r"\w", found[1])), None)
+    nearest = next(filter(None, map(heading_of, reversed(blocks_above))), None)
     where: dict[str, str | int] = {} if nearest is None else {"heading": nearest}
     return where | ({"block": at} if count > 1 else {})
+
+
+def heading_of(line: str) -> str | None:
+    """Return the words of a line that is a heading of Markdown, or of a file among others; None of any other line."""
+    found = _HEADING.match(line) if "#" in line or "==>" in line else None
+    words = found[1] or found[2] if found else ""
+    return words if re.search(r"\w", words) else None

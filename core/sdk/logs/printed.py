@@ -71,6 +71,8 @@ def _plain(text: str) -> str:
                 text = text.replace(other, plain)
     if "&" in text:
         text = _ENTITY.sub(lambda found: unescape(found[0]).replace("\u00a0", " "), text)
+    if "\\u00b1" in text:
+        text = text.replace("\\u00b1", "±")
     if "<" in text:
         text = _TAG.sub("", _BREAK.sub("", text))
     return _ESCAPED.sub(r"\1", text) if "\\_" in text and ":\\" not in text else text

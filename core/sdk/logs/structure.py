@@ -80,7 +80,7 @@ def holds(path: Path, head: bytes, *names: str) -> bool:
         names: the keys.
     """
     if found := first_object(path):
-        return set(names) <= set(_keys(found, _DEEPEST))
+        return set(names) <= set(keys_within(found))
     text = _json_in_head(head)
     return text.startswith(("{", "[")) and all(re.search(rf'(?<!\\)"{name}"\s*:', text) for name in names)
 
@@ -113,10 +113,10 @@ def _first_object(path: Path, _modified_ns: int, _size: int) -> Mapping[str, Any
         return {}
 
 
-def _keys(content: Mapping[str, Any], depth: int) -> Iterator[str]:
-    """Yield all keys; rows of a list are alike, so that the first stands for them."""
+def keys_within(content: Mapping[str, Any], depth: int = _DEEPEST) -> Iterator[str]:
+    """Yield the keys of an object and of those within it; rows of a list are alike: the first stands for all."""
     for name, value in content.items():
         yield name
         inner = value[0] if isinstance(value, list) and value else value
         if depth and isinstance(inner, dict):
-            yield from _keys(inner, depth - 1)
+            yield from keys_within(inner, depth - 1)

@@ -18,7 +18,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 from pydantic import JsonValue
 
@@ -29,9 +29,11 @@ from ....core.sdk.logs.fields import MOST_TOKENS
 from ....core.sdk.logs.figures import Figure, Gathered, form, gather
 from ....core.sdk.logs.json_values import json_in, parts_of
 from ....core.sdk.logs.pages import Table, place_of, tables
+from ....core.sdk.logs.printed import left_out
 from ....core.sdk.logs.runs import UNKNOWN, digest_of
 from ....core.sdk.logs.structure import page_of, text_of
 from ....core.sdk.logs.text import malformed
+from .commands import file_in
 
 _SWEEP = ("PP", "TG", "N_KV", "T_PP s", "S_PP t/s", "T_TG s", "S_TG t/s")
 _BATCHED = ("PP", "TG", "B", "N_KV", "T_PP s", "S_PP t/s", "T_TG s", "S_TG t/s", "T s", "S t/s")
@@ -53,7 +55,6 @@ _FIGURES = form(
 )
 _SETTINGS = re.compile(r"main: (n_kv_max = .{0,1000})")
 _PAIR = re.compile(r"(\w+) = ([^,\s]+)")
-_FILE = re.compile(r"(?:-m|--model)[ =]+['\"]?(\S{1,500}?\.gguf)")
 
 
 class BatchedBench(LogParser):
@@ -61,7 +62,7 @@ class BatchedBench(LogParser):
 
     name: ClassVar[str] = "llama-batched-bench"
     summary: ClassVar[str] = "tables and JSON lines of llama-batched-bench and llama-sweep-bench"
-    version: ClassVar[str] = "1"
+    version: ClassVar[str] = "2"
     within_pages: ClassVar[bool] = True
 
     def matches(self, path: Path, head: bytes) -> bool:
@@ -79,16 +80,22 @@ class BatchedBench(LogParser):
         base = f"{self.name}-{digest_of(text)}"
         lines = text.split("\n")
         parts = [*_tables(lines), *_rows(text)]
+        read = [[(line, gather(_FIGURES, cells)) for line, cells in part.table.rows] for part in parts]
+        odd = [
+            malformed(path, line, "row", "not a row with tokens and times")
+            for rows in read
+            for line, gathered in rows
+            if not _is_whole(gathered)
+        ]
         found = 0
-        for at, part in enumerate(parts):
-            where = place_of(part.table.above, at, len(parts))
-            for line, cells in part.table.rows:
-                gathered = gather(_FIGURES, cells)
+        for at, (part, rows) in enumerate(zip(parts, read, strict=True)):
+            about = _About(part, place_of(part.table.above, at, len(parts)), left_out(path, odd))
+            for line, gathered in rows:
                 if _is_whole(gathered):
-                    yield from _records(f"{base}-{found}", line, gathered, part, where)
+                    yield from _records(f"{base}-{found}", line, gathered, about)
                     found += 1
         if not found:
-            raise malformed(path, 1, "T_TG s", "no row with tokens and times")
+            raise odd[0] if odd else malformed(path, 1, "T_TG s", "no row with tokens and times")
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +105,14 @@ class _Part:
     table: Table
     is_sweep: bool
     settings: Mapping[str, JsonValue]
+
+
+class _About(NamedTuple):
+    """What the runs of a table share: the table, what tells it from others on its page, notes on rows left out."""
+
+    part: _Part
+    where: Mapping[str, JsonValue]
+    notes: Sequence[str]
 
 
 def _tables(lines: Sequence[str]) -> list[_Part]:
@@ -130,12 +145,10 @@ def _is_whole(gathered: Gathered) -> bool:
     return is_told and 1 <= rows <= 10_000 and max(found["prompt_tokens"], found["output_tokens"]) <= MOST_TOKENS
 
 
-def _records(
-    run_id: str, line: int, gathered: Gathered, part: _Part, where: Mapping[str, JsonValue]
-) -> Iterator[Run | Sample]:
+def _records(run_id: str, line: int, gathered: Gathered, about: _About) -> Iterator[Run | Sample]:
+    part, where, notes = about
     sample, rows = gathered.sample, gathered.run.get("batch_size", 1)
-    files = {found for line in part.table.above for found in _FILE.findall(line)}
-    file = files.pop() if len(files) == 1 else ""
+    file = file_in(part.table.above)
     depth = gathered.run.pop("depth", None)
     tokens, prompt = sample["output_tokens"], sample["prompt_tokens"]
     is_shared = str(part.settings.get("is_pp_shared", 0)) == "1"
@@ -157,6 +170,7 @@ def _records(
             "times have three decimals; a row's prefill and decode speed are those of one sequence among the batch",
             *(("the prompt is shared: it was read once for all sequences",) if is_shared else ()),
             *(("batch speed counts the generation alone, as the tool's S_TG does",) if rows > 1 else ()),
+            *notes,
         ),
     )
     sample["prefill_s"] = sample["prefill_s"] or None

@@ -1,7 +1,8 @@
 """The five ways in which llama-bench writes its tests: JSON, JSON lines, CSV, SQL and a Markdown table.
 
-Each is read into the same rows of text, by the tool's own field names. What follows a line `STDERR:` is the error
-output that a wrapper keeps there, and no part of any of them.
+Each is read into the same rows of text, by the tool's own field names; a page may have several of them, and with `-oe`
+one has the tests of another again. What follows a line `STDERR:` is the error output that a wrapper keeps there, and no
+part of any of them.
 """
 
 from __future__ import annotations
@@ -9,11 +10,11 @@ from __future__ import annotations
 import csv
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from ....core.records.raw_log import RawLogError
-from ....core.sdk.logs.fields import Fields
+from ....core.sdk.logs.fields import Fields, plain_number
 from ....core.sdk.logs.json_files import parse_object, row_of
 from ....core.sdk.logs.json_values import WORDS_BEFORE, parts_of
 from ....core.sdk.logs.tables import column_names, of_columns, told, with_points
@@ -24,7 +25,7 @@ from .bench_test import Row, Tests
 _STDERR = "STDERR:"
 _FRAME = re.compile(r"\bllama-bench(?:\.exe)?\(\S{0,200}\) ?\[0x")
 _THROWN = re.compile(r"what\(\): {1,4}(\S.{0,200})")
-_CSV = re.compile(r"\"?build_commit\"?[,;\t|].*\bavg_ns\b.*")
+_CSV = re.compile(r"\"?\w{2,40}\"?(?: ?[,;\t|] ?\"?\w{0,40}\"?){3,200} ?")
 _SQL = re.compile(r"INSERT INTO (?:llama_bench|test) \((build_commit, .*?)\) VALUES \('?(.*)")
 _SQL_TABLE = re.compile(r"CREATE TABLE IF NOT EXISTS (?:llama_bench|test) \($")
 _JSON_START = re.compile(
@@ -36,21 +37,23 @@ _NAMES_OF_TESTS = frozenset({"build_commit", "n_prompt", "n_gen"})
 _IS_TEST = re.compile(r'"(?:build_commit|n_prompt|n_gen)"\s*:')
 
 
-def find_form(lines: Sequence[str]) -> str | None:
-    """Return in which form the lines hold tests; None where they hold none."""
+def find_forms(lines: Sequence[str]) -> Iterator[str]:
+    """Yield the forms in which the lines hold tests, those first that say most."""
     text = "\n".join(lines)
-    if re.search(r'"build_commit"\s*:', text) and re.search(r'"model_type"\s*:', text):
-        start = _JSON_START.search(text)
-        if start:
-            return "json" if start[0].endswith("[") else "jsonl"
-    for line in lines:
-        if "build_commit" in line and _CSV.fullmatch(line):
-            return "csv"
-        if line.startswith(("INSERT", "CREATE")) and (_SQL.match(line) or _SQL_TABLE.match(line)):
-            return "sql"
-        if "t/s" in line and header_of(line):
-            return "md"
-    return None
+    if re.search(r'"build_commit"\s*:', text) and re.search(r'"model_type"\s*:', text) and _JSON_START.search(text):
+        yield "json"
+    if any(map(_is_csv_head, lines)):
+        yield "csv"
+    if any(line.startswith(("INSERT", "CREATE")) and (_SQL.match(line) or _SQL_TABLE.match(line)) for line in lines):
+        yield "sql"
+    if any("t/s" in line and header_of(line) for line in lines):
+        yield "md"
+
+
+def _is_csv_head(line: str) -> bool:
+    """Say whether a line has the names of columns, in any order, by which tests are known."""
+    has_names = "n_gen" in line and "n_prompt" in line and ("avg_ns" in line or "avg_ts" in line)
+    return has_names and _CSV.fullmatch(line) is not None
 
 
 def split_errors(lines: Sequence[str]) -> tuple[Sequence[str], Sequence[str]]:
@@ -77,17 +80,22 @@ def read_tests(path: Path, lines: Sequence[str]) -> Tests:
     printed, errors = split_errors(lines)
     told = [line.strip() for line in errors if line.strip()]
     told = told or [hit[1].strip() for line in lines if "what():" in line and (hit := _THROWN.search(line))]
-    tests = Tests(find_form(printed), errors=told[-1][:200] if told else None)
-    match tests.form:
-        case "json" | "jsonl":
-            _read_json(path, printed, tests)
-        case "csv":
-            _read_csv(path, printed, tests)
-        case "sql":
-            _read_sql(path, printed, tests)
-        case "md":
-            read_tables(path, printed, tests)
+    tests = Tests(tuple(find_forms(printed)), errors=told[-1][:200] if told else None)
+    readers = {"json": _read_json, "csv": _read_csv, "sql": _read_sql, "md": read_tables}
+    for form in tests.forms:
+        known = frozenset(map(_printed_as, tests.rows))
+        begin = len(tests.rows)
+        readers[form](path, printed, tests)
+        if known:
+            tests.rows[begin:] = [row for row in tests.rows[begin:] if _printed_as(row) not in known]
     return tests
+
+
+def _printed_as(row: Row) -> tuple[str, ...]:
+    """Return what a table for people says of a test: what was asked for, and the mean rate with two decimals."""
+    asked = (row.values.get(name) or "0" for name in ("n_prompt", "n_gen", "n_depth"))
+    rate = plain_number(row.values.get("avg_ts", ""))
+    return (*asked, f"{rate:.2f}" if rate else f"line {row.line}")
 
 
 def _read_json(path: Path, lines: Sequence[str], tests: Tests) -> None:
@@ -156,11 +164,14 @@ def _texts(fields: Fields) -> dict[str, str]:
 
 
 def _read_csv(path: Path, lines: Sequence[str], tests: Tests) -> None:
-    begin = next(at for at, line in enumerate(lines) if _CSV.fullmatch(line))
+    begin = next(at for at, line in enumerate(lines) if _is_csv_head(line))
     delimiter = max(",;\t|", key=lines[begin].count)
     names = column_names(lines[begin].encode())
     last = max(at for at, line in enumerate(lines) if line.strip())
     for at, line in enumerate(lines[begin + 1 :], start=begin + 1):
+        if _is_csv_head(line):  # of an output that was appended, maybe of another build
+            delimiter, names = max(",;\t|", key=line.count), column_names(line.encode())
+            continue
         if delimiter not in line and '"' not in line:  # empty, or error output
             continue
         try:

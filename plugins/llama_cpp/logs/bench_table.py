@@ -2,7 +2,7 @@
 
 A table may be indented, quoted, prefixed by a log driver, in bold, between other text, or have lines of the error
 output in it; a row that is none costs itself alone. Where a row has more cells than there are columns, a cell has bars
-in it, as the patterns of ``-ot`` do.
+in it, as the patterns of ``-ot`` do. Columns that people put before or behind the tool's own are kept.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pathlib import Path
 from ....core.records.raw_log import RawLogError
 from ....core.sdk.logs.fields import with_point
 from ....core.sdk.logs.text import malformed
-from .bench_test import Row, Tests
+from .bench_test import PUBLISHED, Row, Tests
 
 _BUILD = re.compile(r"\bbuild: ([0-9a-f]{5,40}|unknown) \(([0-9]{1,9})\)")
 _TEST = re.compile(
@@ -25,13 +25,18 @@ _TEST = re.compile(
 _NUMBER = r"\d{1,12}(?:[.,]\d{1,9}){0,2}"
 _PLAIN = re.compile(r"\d{1,15}(?:\.\d{1,9})?|-?nan\S{0,8}|-?inf")
 # The sign between mean and deviation has as many spellings as there are code pages to misread it in.
-_RATE = re.compile(rf"({_NUMBER})(?:\s{{0,20}}[^\s\d.,|]{{1,8}}\s{{0,20}}({_NUMBER}|-?nan\S{{0,8}}|-?inf))?")
+_RATE = re.compile(
+    rf"({_NUMBER})(?:\s{{0,20}}\(?[^\s\d.,|(]{{1,8}}\s{{0,20}}(?:({_NUMBER})(?P<percent> ?%)?|(-?nan\S{{0,8}}|-?inf)))?"
+    r"\)?(?: ?t(?:ok)?/s)?"
+)
 _AMOUNT = re.compile(rf"({_NUMBER}) ?([KMGT]i?B|[KMBT])")
 _AMOUNTS: dict[str, tuple[str, dict[str, float]]] = {
     "size": ("model_size", {"KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40}),
     "params": ("model_n_params", {"K": 1e3, "M": 1e6, "B": 1e9, "T": 1e12}),
 }
 _READ = frozenset({"test", "t/s", *_AMOUNTS})
+_RESULT = re.compile(r"[-+~±]\d[\d.,]{0,15}|[-+~±]?\d[\d.,]{0,15}\s?(?:[%x×]|t/s)")
+_OF_RESULTS = re.compile(r"speed|gain|ratio|delta|diff|chang|improv|\bvs\b|%|Δ", re.IGNORECASE)
 _ESCAPED = "\x1a"  # stands for a bar that Markdown escapes
 _EMPHASIS = " \t*_`~"
 _LINK = re.compile(r"\[([^\]|]{1,100})\]\([^)|\s]{1,200}\)")
@@ -53,15 +58,22 @@ class Header:
 
     Attributes:
         names: the tool's field name of each column.
-        before: how many bars are in what stands before the table on each of its lines.
+        before: how many bars are in what stands before the tool's columns on each line.
+        own: the names of columns that people put before them, and behind them.
         is_closed: whether lines end in a bar.
         bar: what parts its cells: a bar, or a tab.
     """
 
     names: Sequence[str]
     before: int
+    own: tuple[Sequence[str], Sequence[str]]
     is_closed: bool
     bar: str
+
+    @property
+    def width(self) -> int:
+        """How many cells a row has, with those before the tool's columns."""
+        return self.before + len(self.names) + len(self.own[1])
 
 
 def header_of(line: str) -> Header | None:
@@ -75,7 +87,12 @@ def header_of(line: str) -> Header | None:
         return None
     first, last = cells.index("model"), cells.index("t/s")
     names = [_SHORT.get(name, name) for name in cells[first : last + 1]]
-    return Header(names, first, len(cells) > last + 1, bar) if "test" in names else None
+    if "test" not in names or any(name.startswith("ttfr") for name in cells):  # the latter is llama-benchy's
+        return None
+    is_closed = len(cells) > last + 1 and not cells[-1]
+    behind = cells[last + 1 : len(cells) - is_closed]
+    edge = next((at for at in reversed(range(first)) if not cells[at]), first - 1)
+    return Header(names, first, (cells[edge + 1 : first], behind), is_closed, bar)
 
 
 def read_tables(path: Path, lines: Sequence[str], tests: Tests) -> None:
@@ -90,13 +107,14 @@ def read_tables(path: Path, lines: Sequence[str], tests: Tests) -> None:
     waiting: list[dict[str, str]] = []  # values of rows whose `build:` line has not come yet
     last = ""
     for at, line in enumerate(lines):
-        if found := header_of(line):
-            header, last = found, line
+        if head := header_of(line):
+            header, last = head, line
         elif "build: " in line and (build := _BUILD.search(line)):
             for values in waiting:
                 values |= {"build_commit": build[1], "build_number": build[2]}
             waiting = []
-        elif header and (cells := _cells(line, header)):
+        elif header and (found := _cells(line, header)):
+            cells, own = found
             if not "".join(cells).strip("-:"):
                 if not header_of(last):  # the line before was the head of a table of something else
                     header = None
@@ -104,21 +122,19 @@ def read_tables(path: Path, lines: Sequence[str], tests: Tests) -> None:
             elif at == len(lines) - 1 and header.is_closed and not line.rstrip().endswith("|"):
                 tests.cut = f"the file ends inside its line {at + 1}, which is left out: it was cut"
             else:
-                _take(path, at + 1, header, cells, tests, waiting)
+                _take(Row(path, at + 1, own), header, cells, tests, waiting)
             last = line
 
 
-def _take(
-    path: Path, line: int, header: Header, cells: Sequence[str], tests: Tests, waiting: list[dict[str, str]]
-) -> None:
-    """Take a line as a test, whose values wait for their build, or as left out."""
+def _take(found: Row, header: Header, cells: Sequence[str], tests: Tests, waiting: list[dict[str, str]]) -> None:
+    """Take a line, of which the cells of people's own columns are known, as a test that waits for its build."""
     try:
-        values = _row(path, line, header, cells)
+        values = {**found.values, **_row(found.path, found.line, header, cells)}
     except RawLogError as error:
         tests.odd.append(error)
         return
     waiting.append(values)
-    tests.rows.append(Row(path, line, values))
+    tests.rows.append(Row(found.path, found.line, values))
 
 
 def _drop(tests: Tests, line: int) -> None:
@@ -133,19 +149,37 @@ def _barred(line: str) -> str:
     return _LINK.sub(r"\1", text) if "](" in text else text
 
 
-def _cells(line: str, header: Header) -> list[str]:
-    """Return the cells of a line, without what stands before the table; none where it is no row of any table."""
+def _cells(line: str, header: Header) -> tuple[list[str], dict[str, str]] | None:
+    """Return the cells of a line, without what stands before the table, and those of people's own columns.
+
+    None where it is no row of any table.
+    """
     if header.bar not in line:
-        return []
+        return None
     pieces = _barred(line.rstrip()).split(header.bar)
     if len(pieces) <= 2:
-        return []
-    if not pieces[-1].strip():
-        pieces.pop()
-    wanted = len(header.names)
-    pieces = pieces[header.before :] if len(pieces) - header.before >= wanted else pieces[-wanted:]
+        return None
+    if not pieces[-1].strip() or (header.is_closed and len(pieces) == header.width + 1):
+        pieces.pop()  # nothing, or what another program printed on the same line
     cells = [piece.strip(_EMPHASIS) for piece in pieces]
-    return [cell.replace(_ESCAPED, "|") for cell in cells] if "\\|" in line else cells
+    if "\\|" in line:
+        cells = [cell.replace(_ESCAPED, "|") for cell in cells]
+    wanted, (before, behind) = len(header.names), header.own
+    if len(cells) - header.before < wanted:
+        return cells[-wanted:], {}
+    if not (before or behind):
+        return cells[header.before :], {}
+    own = dict(zip(before, cells[header.before - len(before) : header.before], strict=True))
+    cells = cells[header.before :]
+    if behind and len(cells) >= wanted + len(behind):
+        own |= {_kept_as(name, cell): cell for name, cell in zip(behind, cells[-len(behind) :], strict=True)}
+        cells = cells[: -len(behind)]
+    return cells, {name: cell for name, cell in own.items() if name and cell}
+
+
+def _kept_as(name: str, cell: str) -> str:
+    """Return the field for a cell behind the tool's: a change or a share is a result, anything else an option."""
+    return f"{PUBLISHED}{name}" if name and (_RESULT.fullmatch(cell) or _OF_RESULTS.search(name)) else name
 
 
 def _row(path: Path, line: int, header: Header, cells: Sequence[str]) -> dict[str, str]:
@@ -168,7 +202,9 @@ def _table_row(path: Path, line: int, cells: Mapping[str, str]) -> dict[str, str
     if not test:
         raise malformed(path, line, "test", f"{cells['test'][:40]!r} is not a test such as pp512, tg128 or pp512+tg128")
     rate = _RATE.fullmatch(cells["t/s"].replace("*", "").replace("`", ""))
-    mean, deviation = (with_point(text or "") for text in rate.groups()) if rate else ("", "")
+    mean, deviation = (with_point(text or "") for text in (rate[1], rate[2] or rate[4])) if rate else ("", "")
+    if rate and rate["percent"] and _PLAIN.fullmatch(mean) and _PLAIN.fullmatch(deviation):
+        deviation = repr(float(mean) * float(deviation) / 100)
     if not all(_PLAIN.fullmatch(text) for text in (mean, deviation or "0")):
         raise malformed(path, line, "t/s", f"{cells['t/s'][:40]!r} is not a rate such as 131.42 ± 0.59")
     values, odd = _asked_of(tuple(item for item in cells.items() if item[0] != "t/s"))

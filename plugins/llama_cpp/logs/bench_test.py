@@ -9,6 +9,9 @@ from pathlib import Path
 from ....core.records.raw_log import RawLogError
 from ....core.sdk.logs.text import malformed
 
+PUBLISHED = "published_"
+"""Begins the names of values that are neither an option nor a figure of the tool: they are kept as printed."""
+
 
 @dataclass(frozen=True, slots=True)
 class Row:
@@ -30,6 +33,11 @@ class Row:
     samples_ts: Sequence[float] | None = None
     is_cut: bool = False
 
+    @property
+    def is_printed(self) -> bool:
+        """Whether it is of a table for people: a mean rate without its time."""
+        return self.samples_ns is None and "avg_ns" not in self.values and not self.is_cut
+
     def fail(self, name: str, text: str) -> RawLogError:
         """Build the error for one field."""
         return malformed(self.path, self.line, name, text)
@@ -40,14 +48,14 @@ class Tests:
     """What a file holds.
 
     Attributes:
-        form: json, jsonl, csv, sql or md; None where no test was printed.
+        forms: those of json, csv, sql and md that have tests; those that say most come first.
         rows: the tests.
         odd: the rows that are left out, each with its line and why.
         cut: what is missing at the end; None for a whole file.
         errors: the last line of the error output, where the file keeps one.
     """
 
-    form: str | None = None
+    forms: Sequence[str] = ()
     rows: list[Row] = field(default_factory=list)
     odd: list[RawLogError] = field(default_factory=list)
     cut: str | None = None

@@ -6,8 +6,11 @@
     llama_perf_context_print:        eval time =     933.63 ms /   246 runs   (    3.80 ms per token,   263.49 ...)
 
 Before September 2024 the lines begin with `llama_print_timings:`, those of newer programs with `common_perf_print:`.
-llama-server's follow `slot print_timing:`, or until 2024 `print_timings]`; its `eval time` counts tokens, the first one
+llama-server's follow `slot print_timing:`, or until 2024 `print_timings`; its `eval time` counts tokens, the first one
 included, not runs. What else is before them on a line does not matter: ports, containers, journals, indentation.
+
+llama-speculative and its kin print what they did as a whole (`decoded  130 tokens in    2.600 seconds, ...`, `n_drafted
+= 144`, `n_accept  = 90`), and below it the timings of their contexts, which are no answers.
 """
 
 from __future__ import annotations
@@ -17,17 +20,21 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from pydantic import JsonValue
+
 from ....core.contract.log_parser import LogParser
 from ....core.records.engine_counters import EngineCounters
 from ....core.records.raw_log import RawLogError
 from ....core.records.schema import Environment, Run, Sample
 from ....core.sdk.gguf.names import format_of, model_of, size_of
-from ....core.sdk.logs.fields import MOST_TOKENS, count, number
+from ....core.sdk.logs.fields import MOST_TOKENS, count, number, plain_number
+from ....core.sdk.logs.pages import heading_of, place_of
 from ....core.sdk.logs.printed import left_out, processes
-from ....core.sdk.logs.runs import bare_run, digest_of
+from ....core.sdk.logs.runs import UNKNOWN, bare_run, digest_of
 from ....core.sdk.logs.structure import page_of, text_of
 from ....core.sdk.logs.text import malformed, read_printed
 from ..devices import device_label
+from .commands import file_in
 from .console_settings import gpus_of, settings_of
 
 _TIME = re.compile(
@@ -35,24 +42,32 @@ _TIME = re.compile(
     r"(?P<ms>\S{1,40}) ms"
     r"(?:[ \t]{0,40}/[ \t]{0,40}(?P<count>\S{1,20}) (?P<unit>runs|tokens))?"
 )
+_OF_SERVER = re.compile(r"(?<!\w)print_timings")  # with "runs" for tokens until 2024
 _JSON = re.compile(r"\s*(?:\[\s*)?\{\s*\"|\s*\[\s*\{")
 _LOG_IN_JSON = '"print_timings"'
 """Of the server's log, which had a form in JSON lines."""
+_WHOLE = re.compile(r"\b(encoded|decoded) {1,9}(\d{1,9}) tokens in {1,9}([\d.,]{1,20}) seconds")
+_COUNTER = re.compile(r"\b(n_drafted|n_accept) {1,4}= (\d{1,9})\s{0,9}$")
 _DRAFT = re.compile(r"draft acceptance(?: rate)? = \S+ \(\s*(\d{1,9}) accepted /\s*(\d{1,9}) generated\)")
 _AMOUNT = r"(\d{1,9}(?:\.\d{1,4})?)"
-_INFO = r"(?:print_info|llm_load_print_meta):"
+_INFO = r"(?:print_info|llm_load_print_meta|llama_model_load_internal):"
 _MODEL = {
-    "file": re.compile(r"llama_model_loader: loaded meta data with .{1,80}? from (.{1,1024}?) \(version "),
+    "file": re.compile(
+        r"(?:llama_model_loader: loaded meta data with .{1,80}? from|llama\.cpp: loading model from) "
+        r"(.{1,1024}?)(?: \(version |$)",
+        re.MULTILINE,
+    ),
     "name": re.compile(rf"{_INFO} general\.name\s*= (.+)"),
-    "type": re.compile(rf"{_INFO} model type\s*= (.+)"),
-    "format": re.compile(rf"{_INFO} (?:file type|model ftype)\s*= (.+)"),
+    "type": re.compile(rf"{_INFO} model (?:type\s*= (?=.)|size = (?=\d+B$))(.+)", re.MULTILINE),
+    "format": re.compile(rf"{_INFO} (?:(?:file type|model ftype)\s*= (.+)|ftype\s*= \d+ \((.+)\))"),
     "size": re.compile(rf"{_INFO} (?:file|model) size\s*= {_AMOUNT} ([MG])iB \({_AMOUNT} BPW\)"),
     "parameters": re.compile(rf"{_INFO} model params\s*= {_AMOUNT} ([KMBT])"),
     "build": re.compile(r"build(?: =|:) (\d{1,9}) \(([0-9a-f]{5,40})\)"),
     "device": re.compile(r"using device (\S+) \((.+?)\)"),
     "layers": re.compile(r"offloaded (\d+)/\d+ layers to GPU"),
 }
-_BEGINS = re.compile(rf"llama_model_loader: loaded meta data with|{_MODEL['build'].pattern}")
+_LOADS = re.compile(r"llama_model_loader: loaded meta data with|llama\.cpp: loading model from")
+_DIES = re.compile(r"core dumped|\bKilled\b|\bAborted\b|GGML_ASSERT|(?:failed to|error) load")
 _UNITS = {"K": 1e3, "M": 1e6, "B": 1e9, "T": 1e12}
 
 
@@ -64,13 +79,15 @@ class _Block:
     ms: dict[str, float] = field(default_factory=dict)
     counts: dict[str, int] = field(default_factory=dict)
     is_server: bool = False
+    is_whole: bool = False  # what a program did, not one of its contexts
     is_odd: bool = False
-    drafted: tuple[int, int] | None = None  # accepted, generated
+    drafted: dict[str, int] = field(default_factory=dict)  # n_drafted, n_accept
 
     def take(self, path: Path, at: int, what: str, found: re.Match[str]) -> None:
         """Take a time and its count."""
         self.ms[what] = number(path, at, f"{what} time", found["ms"])
-        self.is_server |= what == "eval" and (found["what"] != what or found["unit"] == "tokens")
+        is_of_server = found["what"] != what or found["unit"] == "tokens" or _OF_SERVER.search(found.string) is not None
+        self.is_server |= what == "eval" and is_of_server
         if found["count"] is not None:
             self.counts[what] = count(path, at, f"{what} time", found["count"])
             if self.counts[what] > MOST_TOKENS:
@@ -85,27 +102,49 @@ class _Launch:
         lines: what it printed, each line with its number from 1.
         blocks: of timings; a block begins with the time of its prompt.
         load_ms: the time of loading that was printed last.
+        has_loaded: whether a model was.
+        has_died: whether the program was killed, or crashed.
     """
 
     lines: list[tuple[int, str]] = field(default_factory=list)
     blocks: list[_Block] = field(default_factory=list)
     load_ms: float | None = None
+    has_loaded: bool = False
+    has_died: bool = False
 
     def has_ended(self, line: str) -> bool:
-        """Whether a line is of the next launch: a model is loaded after timings were printed."""
+        """Whether a line is of the next launch: a program begins, or a model is loaded after timings were printed."""
         last = self.blocks[-1] if self.blocks else None
-        return last is not None and ("eval" in last.ms or last.is_odd) and _BEGINS.search(line) is not None
+        is_timed = last is not None and ("eval" in last.ms or last.is_odd)
+        if _LOADS.search(line):
+            is_next, self.has_loaded = is_timed or (self.has_loaded and self.has_died), True
+            return is_next
+        if self.has_loaded or is_timed:
+            self.has_died = self.has_died or _DIES.search(line) is not None
+            if _MODEL["build"].search(line) or file_in([line]):
+                return True
+        if last is None or not is_timed or last.is_server:
+            return False
+        return self._is_beyond(last, line) or (not self.has_loaded and heading_of(line) is not None)
+
+    def _is_beyond(self, last: _Block, line: str) -> bool:
+        """Whether a line of timings is of another launch: programs that are no servers print them once, those that
+        answer several times with the same time of loading.
+        """  # fmt: skip
+        found = _TIME.search(line) if " time" in line and not last.is_whole else None
+        if found and found["what"] == "load":
+            return "load" not in last.ms or plain_number(found["ms"]) != last.ms["load"]
+        return found is not None and found["what"] == "prompt eval" and "load" not in last.ms
 
     def take(self, path: Path, at: int, line: str, odd: list[RawLogError]) -> bool:
         """Take a line, or put what is wrong with it to ``odd``; say whether it is one of timings."""
         found = _TIME.search(line)
-        if not found:
-            draft = _DRAFT.search(line)
-            if draft and self.blocks:
-                self.blocks[-1].drafted = int(draft[1]), int(draft[2])
-            return bool(draft)
-        what = found["what"].removeprefix("generation ")
+        what = found["what"].removeprefix("generation ") if found else ""
         try:
+            if not found:
+                return self._take_whole(path, at, line)
+            if self.blocks and self.blocks[-1].is_whole:
+                return True
             if what == "load":
                 self.load_ms = number(path, at, "load time", found["ms"])
             elif what == "prompt eval":
@@ -114,9 +153,26 @@ class _Launch:
                 self.blocks[-1].take(path, at, what, found)
         except RawLogError as error:
             odd.append(error)
-            if what in ("prompt eval", "eval") and self.blocks:
+            if what in ("prompt eval", "eval", "") and self.blocks:
                 self.blocks[-1].is_odd = True
         return True
+
+    def _take_whole(self, path: Path, at: int, line: str) -> bool:
+        """Take what a program says of its drafts, or did as a whole; say whether the line is of either."""
+        if whole := _WHOLE.search(line):
+            last = self.blocks[-1] if self.blocks else None
+            if last is None or not last.is_whole or "eval" in last.ms:
+                self.blocks.append(last := _Block(at, is_whole=True))
+            what = "prompt eval" if whole[1] == "encoded" else "eval"
+            last.ms[what] = 1e3 * number(path, at, f"{whole[1]} tokens", whole[3].replace(",", "."))
+            last.counts[what] = count(path, at, f"{whole[1]} tokens", whole[2])
+            return True
+        draft, counter = _DRAFT.search(line), _COUNTER.search(line)
+        if self.blocks and draft:
+            self.blocks[-1].drafted = {"n_accept": int(draft[1]), "n_drafted": int(draft[2])}
+        elif self.blocks and counter:
+            self.blocks[-1].drafted[counter[1]] = int(counter[2])
+        return bool(draft or counter)
 
 
 class Console(LogParser):
@@ -124,7 +180,7 @@ class Console(LogParser):
 
     name = "llama-cpp-console"
     summary = "timings that llama-cli, llama-completion, llama-server and older programs print"
-    version = "3"
+    version = "4"
     within_pages = True
 
     def matches(self, path: Path, head: bytes) -> bool:
@@ -154,12 +210,15 @@ class Console(LogParser):
         notes = left_out(path, odd)
         base = f"{self.name}-{digest_of(text)}"
         for at, launch in enumerate(launches):
-            yield from _records(base if len(launches) == 1 else f"{base}-{at}", launch, notes)
+            yield from _records(base, launch, notes, at, len(launches))
 
 
-def _records(run_id: str, launch: _Launch, notes: Sequence[str]) -> Iterator[Run | Sample]:
+def _records(base: str, launch: _Launch, notes: Sequence[str], at: int, launches: int) -> Iterator[Run | Sample]:
+    run_id = base if launches == 1 else f"{base}-{at}"
     samples = [_sample(run_id, index, block) for index, block in enumerate(launch.blocks)]
-    yield _run(run_id, launch, samples, notes)
+    first = launch.blocks[0].line if launch.blocks else launch.lines[-1][0]
+    where = place_of([line for number, line in launch.lines if number < first], at, launches)
+    yield _run(run_id, launch, samples, notes, where)
     yield from samples
 
 
@@ -168,11 +227,11 @@ def _launches(path: Path, lines: Iterable[tuple[int, str]], odd: list[RawLogErro
     launches = [_Launch()]
     idle: list[tuple[int, str]] = []  # lines after the latest timings: of the next launch, if there is one
     for at, line in lines:
-        if ("build" in line or "loaded" in line) and launches[-1].has_ended(line):
-            launches.append(_Launch(idle))
+        if _may_begin(line) and launches[-1].has_ended(line):
+            launches.append(_Launch(idle, has_loaded=_LOADS.search(line) is not None))
             idle = []
         launch = launches[-1]
-        if (" ms" in line or "accepted" in line) and launch.take(path, at, line, odd):
+        if _may_time(line) and launch.take(path, at, line, odd):
             launch.lines += idle
             idle = []
         (idle if launch.blocks else launch.lines).append((at, line))
@@ -182,18 +241,40 @@ def _launches(path: Path, lines: Iterable[tuple[int, str]], odd: list[RawLogErro
     return launches
 
 
+def _may_begin(line: str) -> bool:
+    """Whether a line has what one that ends a launch, or begins one, has; for the many that have not, this is fast."""
+    return (
+        "load" in line
+        or "build" in line
+        or "eval time" in line
+        or ".gguf" in line
+        or "#" in line
+        or "==>" in line
+        or "dumped" in line
+        or "Killed" in line
+        or "Aborted" in line
+        or "ASSERT" in line
+    )
+
+
+def _may_time(line: str) -> bool:
+    """Whether a line has what one of timings has."""
+    return " ms" in line or "accept" in line or " tokens in " in line or "n_drafted" in line
+
+
 def _sample(run_id: str, index: int, block: _Block) -> Sample:
-    prompt_ms, eval_ms = block.ms["prompt eval"], block.ms["eval"]
+    prompt_ms, eval_ms = block.ms.get("prompt eval", 0.0), block.ms["eval"]
     prompt, evaluated = block.counts.get("prompt eval", 0), block.counts.get("eval", 0)
     is_server = block.is_server
     # A time of zero is printed with a count of one, since the program divides by it.
     prompt, evaluated = prompt if prompt_ms else 0, evaluated if eval_ms else 0
     decoded = max(0, evaluated - 1) if is_server else evaluated
-    output = evaluated if is_server else evaluated + (prompt > 0)
+    output = evaluated if is_server or block.is_whole else evaluated + (prompt > 0)
     is_timed = decoded > 0
     engine: dict[str, float] = {"total_s": block.ms["total"] / 1e3} if "total" in block.ms and not is_server else {}
-    if block.drafted and block.drafted[1] >= block.drafted[0]:
-        engine |= EngineCounters(accepted_draft_tokens=block.drafted[0], draft_tokens=block.drafted[1]).figures()
+    accepted, drafted = (block.drafted.get(name) for name in ("n_accept", "n_drafted"))
+    if drafted is not None and accepted is not None and accepted <= drafted:
+        engine |= EngineCounters(accepted_draft_tokens=accepted, draft_tokens=drafted).figures()
     return Sample(
         run_id=run_id,
         index=index,
@@ -205,18 +286,25 @@ def _sample(run_id: str, index: int, block: _Block) -> Sample:
         prefill_s=prompt_ms / 1e3 if prompt else None,
         decode_tokens=decoded if is_timed else None,
         decode_s=eval_ms / 1e3 if is_timed else None,
-        decode_forwards=decoded if is_timed and "draft_tokens" not in engine else None,
+        decode_forwards=decoded if is_timed and not block.is_whole and "draft_tokens" not in engine else None,
         engine=engine,
     )
 
 
-def _run(run_id: str, launch: _Launch, samples: Sequence[Sample], notes: Sequence[str]) -> Run:
+def _run(
+    run_id: str, launch: _Launch, samples: Sequence[Sample], notes: Sequence[str], where: Mapping[str, JsonValue]
+) -> Run:
     lines = [line for _, line in launch.lines]
     text = "\n".join(
         line for line in lines if "print_" in line or "build" in line or "load" in line or "device" in line
     )
     told = {name: found for name, pattern in _MODEL.items() if (found := pattern.search(text))}
-    texts = {name: found[1].strip() for name, found in told.items()}
+    texts = {name: found[found.lastindex or 0].strip() for name, found in told.items()}
+    file = texts.get("file") or file_in(lines)
+    model = model_of("", file) or texts.get("name") or UNKNOWN
+    fields = settings_of(lines).run_fields
+    if model == UNKNOWN:  # nothing shows that launches of one page are of one model
+        fields["conditions"] |= where
     size, parameters, build, device = (told.get(name) for name in ("size", "parameters", "build", "device"))
     named = f"{texts.get('type', '')} {texts.get('format', '')}".strip()
     load_ms = launch.blocks[0].ms.get("load") if launch.blocks else None
@@ -226,9 +314,9 @@ def _run(run_id: str, launch: _Launch, samples: Sequence[Sample], notes: Sequenc
         "llama-cpp",
         backend_version=f"b{build[1]} {build[2]}" if build else None,
         kind="speculative" if any("draft_tokens" in sample.engine for sample in samples) else "autoregressive",
-        model=model_of("", texts.get("file", "")) or texts.get("name") or "unknown",
+        model=model,
         size=size_of(texts.get("type", "")),
-        quantisation=format_of(named, texts.get("file", "")) or "unknown",
+        quantisation=format_of(named, file) or UNKNOWN,
         bits_per_weight=float(size[3]) or None if size else None,
         device="cpu" if texts.get("layers") == "0" else device_label(device[1]) if device else "unknown",
         environment=Environment(gpu=gpus) if gpus else None,
@@ -238,12 +326,14 @@ def _run(run_id: str, launch: _Launch, samples: Sequence[Sample], notes: Sequenc
         settings={f"model_{name}": texts[name] for name in ("file", "name", "format") if name in texts},
         failure=None if samples else "the program ended, or was cut off, before it had printed its timings",
         notes=(*_notes(told, launch.blocks), *notes),
-        **settings_of(lines).run_fields,
+        **fields,
     )
 
 
 def _notes(told: Mapping[str, object], blocks: Sequence[_Block]) -> Iterator[str]:
-    if any(block.is_server for block in blocks):
+    if any(block.is_whole for block in blocks):
+        yield "decoding is that of the program as a whole, drafts included; timings of its contexts are no answers"
+    elif any(block.is_server for block in blocks):
         yield "the server's eval time begins with its first token: decode speed counts the tokens after it"
     else:
         yield (

@@ -15,7 +15,7 @@ so that it is no condition.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -45,8 +45,14 @@ _GPUS = (
 
 def gpus_of(lines: Sequence[str]) -> tuple[str, ...]:
     """Return the GPUs that the engine says it found."""
-    naming = [line for line in lines if "Device " in line or "ggml_" in line]
-    return tuple(found[1].strip() for line in naming for pattern in _GPUS if (found := pattern.search(line)))
+    return tuple(name for _, name in gpus_by_line(enumerate(lines)))
+
+
+def gpus_by_line(lines: Iterable[tuple[int, str]]) -> Iterator[tuple[int, str]]:
+    """Yield the GPUs that engines say they found, each with the number of its line."""
+    for at, line in lines:
+        if "Device " in line or "ggml_" in line:
+            yield from ((at, found[1].strip()) for pattern in _GPUS if (found := pattern.search(line)))
 
 
 @dataclass(slots=True)

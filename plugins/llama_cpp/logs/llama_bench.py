@@ -24,9 +24,9 @@ from ....core.sdk.logs.runs import bare_run
 from ....core.sdk.logs.structure import text_of, torn_page_of
 from ....core.sdk.logs.workflow_header import HEADER_LINE, Facts
 from ..devices import device_label
-from .bench_rows import find_form, has_crashed, read_tests, split_errors
-from .bench_test import Row, Tests
-from .console_settings import gpus_of
+from .bench_place import Place, places_of
+from .bench_rows import find_forms, has_crashed, read_tests, split_errors
+from .bench_test import PUBLISHED, Row, Tests
 
 _NOT_OPTIONS = frozenset(
     {"build_commit", "build_number", "cpu_info", "gpu_info", "backends", "model_filename", "model_type", "model_size"}
@@ -46,15 +46,15 @@ class LlamaBench(LogParser):
 
     name = "llama-bench"
     summary = "llama-bench of llama.cpp: -o json, jsonl, csv, sql or md"
-    version = "3"
+    version = "4"
     within_pages = True
 
     def matches(self, path: Path, head: bytes) -> bool:
         """Look for the tool's columns, or for the log of a wrapper whose tool died before its first test."""
         text = text_of(path)
-        is_long = len(text) > len(head) and not any(name in text for name in ("build_commit", "t/s"))
+        is_long = len(text) > len(head) and not any(name in text for name in ("build_commit", "n_prompt", "t/s"))
         lines = (text[: len(head)] if is_long else text).split("\n")
-        return find_form(split_errors(lines)[0]) is not None or _is_dead(path, lines)
+        return any(find_forms(split_errors(lines)[0])) or _is_dead(path, lines)
 
     def read(self, path: Path) -> Iterator[Run | Sample]:
         """Yield each test and its repetitions; a failed run where there is none.
@@ -67,14 +67,14 @@ class LlamaBench(LogParser):
         tests = read_tests(path, lines)
         facts = Facts.read(path, split_errors(lines)[0])
         base = facts.run_id(text)
-        read = list(_tests(base, tests, facts, gpus_of(lines)))
+        read = list(_tests(base, tests, facts, places_of(lines, [row.line for row in tests.rows])))
         if not read and tests.odd and not tests.cut:
             raise tests.odd[0]
         notes = left_out(path, tests.odd)
         for run, samples in read:
             yield run.model_copy(update={"notes": (*run.notes, *notes)}) if notes else run
             yield from samples
-        if tests.odd and tests.form != "md":
+        if tests.odd and tests.forms != ("md",):
             tests.cut = "; ".join(notes)
         if read and not tests.cut and has_crashed(lines):
             tests.cut = "llama-bench died before its next test ended"
@@ -84,18 +84,22 @@ class LlamaBench(LogParser):
             yield _lost(f"{base}-lost" if tests.rows else base, tests, facts)
 
 
-def _tests(base: str, tests: Tests, facts: Facts, gpus: tuple[str, ...]) -> Iterator[tuple[Run, list[Sample]]]:
+def _tests(base: str, tests: Tests, facts: Facts, places: Sequence[Place]) -> Iterator[tuple[Run, list[Sample]]]:
     """Yield the run and the samples of each test; one whose figures contradict each other is left out."""
     alike: dict[Hashable, tuple[Run, Sample | None]] = {}  # a test of those that were asked for alike
-    for at, row in enumerate(tests.rows):
+    for at, (row, place) in enumerate(zip(tests.rows, places, strict=True)):
         run_id = base if len(tests.rows) == 1 else f"{base}-{at}"
-        asked = frozenset(item for item in row.values.items() if item[0] not in _MEASURED)
-        kind = asked, row.is_cut, row.samples_ns is None
+        asked = frozenset(
+            (name, value)
+            for name, value in row.values.items()
+            if name not in _MEASURED and not name.startswith(PUBLISHED)
+        )
+        kind = asked, row.is_cut, row.samples_ns is None, place
         run, sample = alike.get(kind, (None, None))
         try:
             samples = [] if row.is_cut else list(_samples(run_id, row, sample))
             if run is None:
-                run = _run(row, tests, facts, environment=_environment(row, facts, gpus), **_asked_for(row, facts))
+                run = _run(row, tests, facts, place, **_asked_for(row, facts))
                 alike[kind] = run, samples[0] if samples else None
         except RawLogError as error:
             tests.odd.append(error)
@@ -146,13 +150,15 @@ def _lost(run_id: str, tests: Tests, facts: Facts) -> Run:
     )
 
 
-def _run(row: Row, tests: Tests, facts: Facts, **known: Any) -> Run:  # noqa: ANN401 - fields of Run
+def _run(row: Row, tests: Tests, facts: Facts, place: Place, **known: Any) -> Run:  # noqa: ANN401 - fields of Run
     """Return the run of tests that were asked for alike, without what is each one's own."""
     return bare_run(
         "",
         "llama-cpp",
         kind="autoregressive",
         ignore_eos=True,
+        environment=_environment(row, facts, place.gpus),
+        conditions={"heading": place.heading} if place.heading else {},
         cut=tests.cut if row.is_cut else None,
         notes=tuple(_notes(row, tests, facts)),
         **known,
@@ -265,7 +271,7 @@ def _options(row: Row) -> dict[str, JsonValue]:
     """Return what was asked for, numbers as such; true and false are 1 and 0."""
     options: dict[str, JsonValue] = {}
     for name, value in row.values.items():
-        if name not in _NOT_OPTIONS and name not in _OLD_BACKENDS:
+        if name not in _NOT_OPTIONS and name not in _OLD_BACKENDS and not name.startswith(PUBLISHED):
             known = _integer(value)
             options[name] = value if known is None else known
     return options
@@ -306,6 +312,7 @@ def _settings(row: Row, facts: Facts) -> dict[str, str]:
     settings = {name: row.values[name] for name in ("model_filename", "model_type", "backends") if row.values.get(name)}
     if row.samples_ns is None and row.values.get("stddev_ns"):
         settings["published_stddev_ns"] = row.values["stddev_ns"]
+    settings |= {name: value for name, value in row.values.items() if name.startswith(PUBLISHED)}
     if row.values.get("stddev_ts"):
         settings["published_tokens_per_s"] = f"{row.values.get('avg_ts')} ± {row.values['stddev_ts']}"
     if facts.get("quantize"):
@@ -328,7 +335,7 @@ def _notes(row: Row, tests: Tests, facts: Facts) -> Iterator[str]:
         yield "one time over prompt and generation: neither prefill nor decode speed can be told apart"
     if row.samples_ns is None and not row.is_cut:
         yield "the log has averages only: the one sample is the mean of an unknown number of repetitions"
-    if tests.form == "md":
+    if row.is_printed:
         yield (
             "from a table: the mean rate has two decimals and is turned into a time; model size and parameters are "
             "rounded to two decimals, and so is what follows from them"

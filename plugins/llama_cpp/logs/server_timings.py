@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Literal
@@ -66,14 +67,24 @@ class ServerTimings(LogParser):
 
 
 def _finished(rows: Sequence[Fields]) -> list[Fields]:
-    """Leave out the chunks of a stream but the last of each answer, which has the timings of all of it."""
-    found: dict[str, Fields] = {}
+    """Leave out the chunks of a stream but the last of each answer, which has the timings of all of it.
+
+    Answers that ended are as many answers, even if a proxy gives all of them one id.
+    """
+    found: dict[tuple[str, int], Fields] = {}
+    ends: Counter[str] = Counter()
     for at, row in enumerate(rows):
         is_failed = row.has("error") and not row.has("timings")
         if is_failed or (row.has("timings") and row.content.get("stop") is not False):
-            name = row.content.get("id")
-            found[f"id {name}" if isinstance(name, str) else f"row {at}"] = row
+            name = f"id {row.content['id']}" if isinstance(row.content.get("id"), str) else f"row {at}"
+            ends[name] += _has_ended(row)
+            found[name, ends[name] or 1] = row
     return list(found.values())
+
+
+def _has_ended(row: Fields) -> bool:
+    choice = _choice(row)
+    return row.content.get("stop") is True or (choice is not None and choice.has("finish_reason"))
 
 
 def _run(run_id: str, model: str, answers: Sequence[Fields], samples: Sequence[Sample], cut: str | None) -> Run:

@@ -64,6 +64,7 @@ class MlxBenchmark(PageFormat[_Timing]):
                 found.append(
                     _Timing(at + 1, above_of(lines, free, at), {n: int(v) for n, v in _PAIR.findall(settings[1])})
                 )
+                free = at + 1
             elif found and (trial := _TRIAL.search(line)):
                 found[-1].trials.append((at + 1, dict(_PAIR.findall(trial[1]))))
                 free = at + 1
