@@ -113,7 +113,7 @@ class Client:
                 yield from self._read(running, arrived)
         except SampleError as error:
             running.task.cancel()
-            yield Step((), row=running.row, failure=str(error))
+            yield Step((), row=running.row, failure=str(error), failure_code=error.code)
 
     def _read(self, running: _Running, arrived: Arrived) -> Iterator[Step]:
         if isinstance(arrived, Exception):
