@@ -75,7 +75,7 @@ _NOT_OF_RUNS = {"name", "seed", "rounds", "address", "allow_code_execution", "wo
 class Plan(PlanModel):
     """One experiment: a matrix of cells, each run ``rounds`` times."""
 
-    name: str | None = Field(None, pattern=_EXPERIMENT_NAME, description="name of the experiment")
+    name: str | None = Field(None, description="name of the experiment")
     seed: int = Field(defaults.SEED, ge=0, description="chooses prompts, order of rounds and sampling")
     rounds: int = Field(defaults.ROUNDS, ge=1, description="executions of every cell, each in a fresh process")
     until: Literal["verdict"] | None = Field(None, description="add rounds until each comparison has a verdict")
@@ -133,6 +133,8 @@ class Plan(PlanModel):
 
     @model_validator(mode="after")
     def _check(self) -> Plan:
+        if self.name is not None:
+            check_experiment_name(self.name)
         if self.until is not None and self.until_ci is not None:
             raise ValueError("until and until_ci are two questions: give one of them")
         if self.looks and "rounds" in self.model_fields_set:
