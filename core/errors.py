@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -166,7 +167,7 @@ def unknown_name(kind: str, name: str, known: Iterable[str], hint: str = "") -> 
     """Build the error for a name that is not known, with the nearest valid one.
 
     Args:
-        kind: what kind of thing it is, in the singular, e.g. ``"backend"``.
+        kind: what kind of thing it is, in the singular, e.g. ``"backend"`` or ``"option of llama-cpp"``.
         name: what the user wrote.
         known: every valid name.
         hint: a further sentence on what to do next.
@@ -175,7 +176,9 @@ def unknown_name(kind: str, name: str, known: Iterable[str], hint: str = "") -> 
     near = get_close_matches(name, names, n=1, cutoff=0.5)
     suggestion = f"; did you mean {near[0]!r}?" if near else ";"
     listed = ", ".join(names) if names else "none"
-    text = f"unknown {kind} {name!r}{suggestion} known: {listed}" + (f"\n{hint}" if hint else "")
+    noun, *where = re.split(r" (?=of |in )", kind, maxsplit=1)
+    what = " ".join((noun, repr(name), *where))
+    text = f"unknown {what}{suggestion} known: {listed}" + (f"\n{hint}" if hint else "")
     return UsageError(text, code="unknown-name", kind=kind, name=name, nearest=near[0] if near else None)
 
 
