@@ -97,7 +97,7 @@ _OF_LOAD = Setting(is_for_generation=True, section=_LOAD_SECTION)
 class PlanModel(BaseModel):
     """Base of the plan's parts: closed, so that a misspelt key is refused instead of ignored."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class Workload(PlanModel):

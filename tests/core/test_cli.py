@@ -61,6 +61,7 @@ def test_every_command_has_the_help_that_the_overview_promises(cli):
         ([*RUN, "--samples", "0"], "command-line", ["--samples", "x>=1"]),
         ([*RUN, "--rounds", "many"], "command-line", ["--rounds"]),
         ([*RUN, "--top-p", "1.5"], "command-line", ["--top-p"]),
+        ([*RUN, "--temperature", "inf"], "bad-value", ["temperature = inf"]),
         ([*RUN, "--batch-size", "99"], "not-supported", ["batch_size = 99", "4"]),
         ([*RUN, "--prompt-tokens", "5"], "bad-value", ["prompt_tokens", "task"]),
         ([*RUN, "--depth", "5"], "bad-value", ["prompt_tokens"]),
