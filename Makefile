@@ -17,7 +17,7 @@ INSTALL := env -u MAKEFLAGS $(BIN)/python -m pip install $(PIP_ARGS) --constrain
 AXE_VERSION := 4.14.1
 AXE := build/axe-$(AXE_VERSION).min.js
 
-.PHONY: demo llama-cpp test fast lint types bench nightly real docs axe docs-site picture references proto clean clang chromium bubblewrap
+.PHONY: demo llama-cpp test fast lint types bench nightly real docs axe docs-site picture references proto clean clang chromium bubblewrap shells
 
 demo: $(VENV)/.demo-ready clang
 	$(BIN)/decodebench demo
@@ -47,7 +47,7 @@ bench: $(VENV)/.dev-ready
 	$(BIN)/python benchmarks/engines.py
 
 # Everything, the long matrices and a Ray cluster included.
-nightly: lint types clang chromium bubblewrap axe $(VENV)/.ray-ready
+nightly: lint types clang chromium bubblewrap shells axe $(VENV)/.ray-ready
 	$(MAKE) docs-site
 	$(BIN)/python -m pytest
 
@@ -107,6 +107,12 @@ chromium: | clang
 	@{ command -v chromium && command -v chromedriver; } >/dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && \
 		apt-get update --quiet=2 && DEBIAN_FRONTEND=noninteractive apt-get install --quiet=2 --yes chromium chromium-driver >/dev/null; } || \
 		echo "chromium is not installed: the page is not tested in a browser (apt-get install chromium chromium-driver)"
+
+# Completion is tested in the shells themselves, at night. Installed where that needs no password; else it is skipped.
+shells: | bubblewrap
+	@{ command -v zsh && command -v fish; } >/dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && \
+		apt-get update --quiet=2 && DEBIAN_FRONTEND=noninteractive apt-get install --quiet=2 --yes zsh fish >/dev/null; } || \
+		echo "zsh or fish is not installed: completion is not tested in it (apt-get install zsh fish)"
 
 # axe-core checks in that browser whether everybody can use the page. It comes from npm; without npm it is skipped.
 axe: $(AXE)

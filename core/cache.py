@@ -14,7 +14,7 @@ from typing import ClassVar
 
 from platformdirs import user_cache_path
 
-from .errors import DecodebenchError, ModelError
+from .errors import DecodebenchError, ModelError, UsageError
 from .files import size_text, whole_folder, write_whole
 from .foreign_text import path_part
 
@@ -185,7 +185,13 @@ def sweep(root: Path) -> None:
 def _lock(root: Path, digest: str, *, blocking: bool = True) -> Iterator[None]:
     from filelock import FileLock  # here, since most commands build nothing
 
-    root.mkdir(parents=True, exist_ok=True)
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(
+            f"cannot write to the cache {root}: {error.strerror}; DECODEBENCH_CACHE names another folder",
+            code="write-failed",
+        ) from error
     with FileLock(root / f".{digest}.lock", blocking=blocking):
         yield
 

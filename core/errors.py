@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -71,6 +72,7 @@ CODES = {
     "timed-out": "a round ran out of time; finished samples count",
     "sample-failed": "generations failed; the message has the first one's reason",
     "server-error": "a server refused a request or reported an error, in its own words",
+    "server-busy": "a server refused a request for now, such as HTTP 429 or 503",
     "server-lost": "the connection to a server broke, or the server stopped answering",
     "answer-invalid": "a server's answer is malformed, or contradicts itself or the request",
     "version-mismatch": "client and server have incompatible versions",
@@ -165,7 +167,7 @@ def unknown_name(kind: str, name: str, known: Iterable[str], hint: str = "") -> 
     """Build the error for a name that is not known, with the nearest valid one.
 
     Args:
-        kind: what kind of thing it is, in the singular, e.g. ``"backend"``.
+        kind: what kind of thing it is, in the singular, e.g. ``"backend"`` or ``"option of llama-cpp"``.
         name: what the user wrote.
         known: every valid name.
         hint: a further sentence on what to do next.
@@ -174,7 +176,9 @@ def unknown_name(kind: str, name: str, known: Iterable[str], hint: str = "") -> 
     near = get_close_matches(name, names, n=1, cutoff=0.5)
     suggestion = f"; did you mean {near[0]!r}?" if near else ";"
     listed = ", ".join(names) if names else "none"
-    text = f"unknown {kind} {name!r}{suggestion} known: {listed}" + (f"\n{hint}" if hint else "")
+    noun, *where = re.split(r" (?=of |in )", kind, maxsplit=1)
+    what = " ".join((noun, repr(name), *where))
+    text = f"unknown {what}{suggestion} known: {listed}" + (f"\n{hint}" if hint else "")
     return UsageError(text, code="unknown-name", kind=kind, name=name, nearest=near[0] if near else None)
 
 
@@ -228,7 +232,8 @@ def markdown() -> str:
         "meaning. With `--json` a command that fails prints",
         '`{"error": {"code": ..., "message": ..., "exit_code": ...}}` and the fields that the table names; in Python',
         "they are `error.code` and `error.fields`. A failed round has the code of its reason in `run --json` and, as",
-        "`reason_code`, in its record. The code of a finding is the name of its check ([findings.md](findings.md)).",
+        "`reason_code`, in its record; so has a failed sample. The code of a finding is the name of its check",
+        "([findings.md](findings.md)).",
         "This page is generated from `core/errors.py`.",
         "",
         "| code | meaning |",

@@ -108,8 +108,8 @@ def test_a_model_is_asked_and_stopped_alike_in_both_containers(cli, folder, gguf
 @pytest.mark.parametrize(
     ("flags", "words"),
     [
-        (["--system", "x"], "system belongs to a chat template: set chat too"),
-        (["--template-arg", "enable_thinking=false"], "template_args belongs to a chat template"),
+        (["--system", "x"], "system needs chat"),
+        (["--template-arg", "enable_thinking=false"], "template_args needs chat"),
         (["--chat", "--template-arg", "enable_thinkin=false"], "did you mean 'enable_thinking'"),
         (["--chat", "--template-arg", "enable_thinking"], "write NAME=VALUE or NAME=V1,V2"),
     ],

@@ -83,8 +83,8 @@ def test_a_format_is_chosen_for_one_backend(planned):
 @pytest.mark.parametrize(
     ("quantisations", "options", "message"),
     [
-        (("llama-cp:q4_0",), {}, "unknown backend in -q 'llama-cp'; did you mean 'llama-cpp'"),
-        (("llama-cpp:q4",), {}, "unknown quantisation of backend 'llama-cpp' 'q4'"),
+        (("llama-cp:q4_0",), {}, "unknown backend 'llama-cp' in -q; did you mean 'llama-cpp'"),
+        (("llama-cpp:q4",), {}, "unknown quantisation 'q4' of backend 'llama-cpp'"),
         (("bf17",), {}, "unknown quantisation 'bf17'; did you mean 'bf16'"),
         (("bf16",), {"dtype": "float32"}, "bf16 is quantisation 'none' with dtype = 'bfloat16', and dtype = 'float32'"),
     ],

@@ -169,7 +169,7 @@ print(started, file=sys.stderr)
     ("setting", "words"),
     [
         ("n=9", "options of backend 'alien': n = 9: input should be less than or equal to 4"),
-        ("m=1", "unknown option of alien 'm'"),
+        ("m=1", "unknown option 'm' of alien"),
         ("n=3", "n = 3 does not go with tiny:draft"),
         ("idle=1,2", "alien: idle has no effect with n = 1, so 1 and 2 are the same experiment"),
     ],

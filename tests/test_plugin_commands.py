@@ -194,7 +194,7 @@ def test_an_environment_of_another_program_is_left_to_it(tmp_path, record, insta
         (["uninstall", "transformers"], "belongs to decodebench itself; DECODEBENCH_DISABLE_PLUGINS=transformers"),
         (["uninstall", "decodebench"], "belongs to decodebench itself"),
         (["uninstall", "nothing-there"], "unknown plugin 'nothing-there'"),
-        (["instal", "x"], "unknown command of `plugins` 'instal'; did you mean 'install'?"),
+        (["instal", "x"], "unknown command 'instal' of `plugins`; did you mean 'install'?"),
     ],
 )
 def test_what_cannot_be_done_is_refused(cli, arguments, words):

@@ -153,8 +153,8 @@ def load_cells(store: Store, experiment: str) -> list[Cell]:
     samples: dict[str, list[Row]] = {}
     for sample in store.dicts(
         'SELECT s.run_id, s."index", s.sample_id, s.prompt_hash, s.prompt_tokens, s.depth_tokens, s.output_tokens, '
-        "s.finish, s.token_limit, s.score, s.status, s.duration_s, s.ttft_s, s.decode_tokens, s.decode_s, s.engine, "
-        "s.choice_logprobs, s.scores "
+        "s.finish, s.token_limit, s.score, s.status, s.reason_code, s.duration_s, s.ttft_s, s.decode_tokens, "
+        "s.decode_s, s.engine, s.choice_logprobs, s.scores "
         "FROM sample_metrics s JOIN runs r ON r.run_id = s.run_id WHERE r.experiment = ? AND NOT s.is_warmup "
         'ORDER BY s.run_id, s."index"',
         [experiment],

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from ...core.contract.finding import SEVERITIES, Doubt, Finding
+from ...core.errors import plural
 
 _MOST_NAMED = 2
 
@@ -44,4 +45,4 @@ def _cells(doubts: Iterable[Doubt], names: Mapping[str, str]) -> list[str]:
 
 def _named(cells: Sequence[str]) -> str:
     told = ", ".join(map(repr, cells[:_MOST_NAMED]))
-    return told if len(cells) <= _MOST_NAMED else f"{told} and {len(cells) - _MOST_NAMED} more cells"
+    return told if len(cells) <= _MOST_NAMED else f"{told} and {plural(len(cells) - _MOST_NAMED, 'more cell')}"

@@ -182,7 +182,7 @@ def short_rounds(subject: Subject) -> Iterator[Doubt]:
         cells = "1 other cell" if len(short) == 2 else f"{len(short) - 1} other cells"
         others = f" and of {cells} less than {_SHORT_S:g} s" if len(short) > 1 else ""
         yield Doubt(
-            f"a round of {subject.name(first)} times {longest[first.cell_id]:.2f} s of work at most{others}",
+            f"a round of {subject.name(first)} measures at most {longest[first.cell_id]:.2f} s of work{others}",
             f"measure samples or tokens for at least {_SHORT_S:g} s",
             rounds_of(*short),
             "note",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 
 import numpy as np
@@ -118,8 +119,10 @@ def failed_samples(subject: Subject) -> Iterator[Doubt]:
         failed = [sample for r in cell.rounds for sample in r.samples if sample["status"] == "failed"]
         if failed:
             count = sum(len(r.samples) for r in cell.rounds)
+            codes = Counter(sample["reason_code"] for sample in failed if sample["reason_code"] is not None)
+            of_each = ", ".join(f"{code} {times}" for code, times in codes.most_common())
             yield Doubt(
-                f"{subject.name(cell)}: {len(failed)} of {count} samples failed",
+                f"{subject.name(cell)}: {len(failed)} of {count} samples failed" + (of_each and f" ({of_each})"),
                 "they are excluded from all figures; the remaining samples may be easier",
                 samples_at(failed),
             )

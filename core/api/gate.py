@@ -10,6 +10,7 @@ import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ from .experiment import Experiment, Reporter, measurement
 from .plan_content import merge_settings
 
 BASE, NEW = "base", "new"
+_BARE = re.compile("[A-Za-z0-9][A-Za-z0-9._-]*")  # a revision, or a name without a version
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,14 +86,35 @@ def side_of(text: str, repository: Path) -> Side:
     Args:
         text: a branch, tag or commit of ``repository``; else a requirement, an address or a folder.
         repository: a folder of a git checkout, whose plugin is installed from the revision; it need not be one.
+
+    Raises:
+        UsageError: a bare name that is no revision, no folder and not installed: pip would run whatever the package
+            index has under a mistyped revision.
     """
     found = _git(repository, "rev-parse", "--show-toplevel", "--verify", "--end-of-options", f"{text}^{{commit}}")
     top, _, commit = (found or "").rstrip("\n").rpartition("\n")
     if not top or not re.fullmatch("[0-9a-f]{40,64}", commit):
+        if _BARE.fullmatch(text) and not Path(text).exists() and not _is_installed(text):
+            raise UsageError(
+                f"{text!r} is not a revision of {repository}, a folder or an installed package; for a package of the "
+                f"index give its version too, such as {text}==1.2",
+                code="unknown-name",
+                kind="revision",
+                name=text,
+                nearest=None,
+            )
         return Side(text, text, is_host=_is_host(text))
     project = _git(repository, "show", f"{commit}:pyproject.toml") or ""
     spec = f"git+{Path(top).as_uri()}@{commit}"
     return Side(f"{text} ({commit[:10]})", spec, is_host=_name_in(project) == PROJECT)
+
+
+def _is_installed(name: str) -> bool:
+    try:
+        distribution(name)
+    except PackageNotFoundError:
+        return False
+    return True
 
 
 def _git(repository: Path, *arguments: str) -> str | None:

@@ -20,8 +20,10 @@ from ...viz.privacy import Names
 from ..errors import UsageError
 from ..measure.plan import check_experiment_name
 from ..records.store import Store
+from ..records.store_file import FILE_NAME
 from .comparison import Comparison
 from .drawn import Drawn
+from .plan_again import plan_again
 from .plugins import installed_plugins
 from .table import Table, Tabular, html_table
 
@@ -168,7 +170,6 @@ class Results(Tabular):
             UsageError: an unknown figure.
             DecodebenchError: the file cannot be written.
         """
-        from ...collate.comparison.reproduce import plan_toml
         from ...viz.drawing.declarations import declared
         from ...viz.plot import choose
         from ...viz.report import write_report
@@ -177,7 +178,7 @@ class Results(Tabular):
         shown, chosen = comparison or self.compare(), choose(plugins.figures.values(), figures)
         with self._view(shown.steady_state) as store, declared(plugins.backends):
             names = Names.of(store, shown.experiment) if anonymise else None
-            path, plan = Path(to or self.folder / PAGE), plan_toml(store, shown.experiment)
+            path, plan = Path(to or self.folder / PAGE), plan_again(store, self.folder, shown.experiment)
             return write_report(store, shown, path, figures=chosen, reproduce=plan, names=names)
 
     def slides(
@@ -203,7 +204,7 @@ class Results(Tabular):
             DecodebenchError: a file cannot be written.
         """
         from ...viz.drawing.declarations import declared
-        from ...viz.slides import MOST_FIGURES, TEMPLATE, draw_pictures, write_slides
+        from ...viz.slides import MOST_FIGURES, TEMPLATE, draw_pictures, make_deck, write_slides
 
         plugins = installed_plugins()
         shown, path = comparison or self.compare(), Path(to or self.folder / SLIDES)
@@ -213,7 +214,8 @@ class Results(Tabular):
             names = Names.of(store, shown.experiment) if anonymise else None
             most = None if all_figures else MOST_FIGURES
             pictures = draw_pictures(store, shown, list(plugins.figures.values()), names=names, most=most)
-            return write_slides(store, shown, path, pictures, template=Path(template or TEMPLATE), names=names)
+            deck = make_deck(store, shown, pictures, plan_again(store, self.folder, shown.experiment), names)
+            return write_slides(deck, path, pictures, template=Path(template or TEMPLATE))
 
     def log_entry(self, comparison: Comparison | None = None, *, anonymise: bool = True) -> str:
         """Return an experiment as Markdown for a log: one entry per cell, ``anonymise`` as in ``report``."""
@@ -290,6 +292,12 @@ def open(
             f"no results: folder {path} does not exist; measure with `decodebench run -o {path}`", code="folder-missing"
         )
     if not (path / "raw").is_dir():
+        if not (path / FILE_NAME).exists():
+            raise UsageError(
+                f"no results in {path}: nothing was measured into it; measure with `decodebench run -o {path}`, or "
+                f"import logs with `decodebench collate {path} --import LOG`",
+                code="no-results",
+            )
         return Results(path, Store.open(path))
     opened = open_current(path, installed_plugins(), progress=progress, announce=announce)
     return Results(path, opened.store, opened.problems, opened.unread)

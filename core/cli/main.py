@@ -184,6 +184,7 @@ def main() -> None:
     gc.set_threshold(_RARELY)
     _print_anywhere()
     follow_columns()
+    click.IntRange.name, click.FloatRange.name = "integer", "number"  # in messages, "not a valid integer range"
     if _COMPLETE in os.environ:
         import_module(".guidance.completion", __package__)  # says what bash gets
     ModelCache.announce = announce
@@ -193,6 +194,9 @@ def main() -> None:
 def _print_anywhere() -> None:
     """Let streams that lack Unicode print plain signs in place of ours, one for one so that tables stay aligned."""
     codecs.register_error("decodebench", _in_plain_signs)
+    # Python has no stream where the shell closed it (`>&-`).
+    sys.stdout = sys.stdout or open(os.devnull, "w", encoding="utf-8")
+    sys.stderr = sys.stderr or open(os.devnull, "w", encoding="utf-8")
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper) and not stream.encoding.lower().startswith("utf"):
             stream.reconfigure(errors="decodebench")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import click
@@ -26,14 +27,17 @@ def report(error: Refusal) -> int:
     code, text, exit_code = _described(error)
     first, *further = text.split("\n")  # what follows may be a command to copy
     shown = "\n".join([f"{first} [{code}]", *further])
-    if isinstance(error, click.ClickException):
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):  # its message is the help
+        echo(f"{text}\n\ndecodebench: no command given [{code}]", err=True)
+    elif isinstance(error, click.ClickException):
         context = error.ctx if isinstance(error, click.UsageError) else None
         click.UsageError(shown, context).show()
     else:
         echo(f"decodebench: {shown}", err=True)
     if "--json" in sys.argv[1:]:
         fields: dict[str, JsonValue] = error.fields if isinstance(error, DecodebenchError) else {}
-        print_json({"error": {"code": code, "message": text, "exit_code": exit_code, **fields}})
+        with suppress(OSError):  # what ended the command may be the output itself
+            print_json({"error": {"code": code, "message": text, "exit_code": exit_code, **fields}})
     return exit_code
 
 

@@ -140,8 +140,8 @@ def collate(folder: Path, rebuild: bool, as_json: bool, **flags: Any) -> int:  #
     else:
         for problem in report.problems:
             echo(f"{problem.file}: {problem.text}", err=True)
-        names = ("added", "updated", "unchanged", "removed", "problems")
-        echo(", ".join(f"{len(getattr(report, name))} {name}" for name in names))
+        counts = [f"{len(getattr(report, name))} {name}" for name in ("added", "updated", "unchanged", "removed")]
+        echo(", ".join([*counts, plural(len(report.problems), "problem")]))
     return exit_codes.FAILED if report.failed_imports or report.unread else exit_codes.DONE
 
 
@@ -149,7 +149,7 @@ def _gather(folder: Path, sources: Sequence[Path]) -> None:
     from ..api.gathering import gather
 
     found = gather(folder, sources)
-    echo(f"copied: {plural(len(found.copied), 'file')}; there already: {found.kept}", err=True)
+    echo(f"{plural(len(found.copied), 'file')} copied, {found.kept} already there", err=True)
     for log in found.unfinished:
         echo(f"{log}: left out, its round has no end yet", err=True)
 

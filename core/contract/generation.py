@@ -76,6 +76,7 @@ class Step(StepFigures, StepTokens):
         text_tokens: how many tokens ``text`` is, where the engine counts them.
         finish: why the row ends with this step; only needed if its ids do not show it.
         failure: the request failed and why. The row ends; its sample is recorded as failed.
+        failure_code: stable code of that reason, as a ``SampleError`` has it; None: ``sample-failed``.
         counters: what the engine counted of this request, on its last step; ``Backend.counters`` has that of the batch.
         is_depth: the context of ``Request.depth`` ids is there and nothing else has happened: the clock starts now.
     """
@@ -86,6 +87,7 @@ class Step(StepFigures, StepTokens):
     text_tokens: int | None = None
     finish: Literal["stop", "length"] | None = None
     failure: str | None = None
+    failure_code: str | None = None
     counters: EngineCounters | None = None
     is_depth: bool = False
 

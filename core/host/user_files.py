@@ -42,6 +42,8 @@ def read_config() -> dict[str, Any]:
 
     try:
         return tomllib.loads(file.read_text(encoding="utf-8"))
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{file}: not UTF-8 text (byte {error.start})", code="file-unreadable") from error
     except (OSError, ValueError, RecursionError) as error:
         raise UsageError(f"{file}: {error}", code="file-unreadable") from error
 

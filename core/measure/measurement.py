@@ -77,7 +77,8 @@ def _measure_choices(session: Session, prompt: Prompt, index: int) -> list[str]:
         facts |= told(prompt.job, pairs, scored) | {"start_s": (scored.start_ns - session.started_ns) / 1e9}
     except SampleError as error:
         facts |= {"scored_tokens": sum(map(len, pairs)), "output_tokens": None}
-        session.wire.write("sample", {**facts, "status": "failed", "reason": str(error)})
+        failed = {"status": "failed", "reason": str(error), "reason_code": error.code}
+        session.wire.write("sample", {**facts, **failed})
         return [str(error)]
     session.wire.write("sample", {**facts, "engine": session.engine_figures()})
     return []
@@ -92,17 +93,17 @@ def _measure_batch(session: Session, prompts: Sequence[Prompt], first: int, numb
         batch = session.generate(requests, session.workload.stop)
     except SampleError as error:
         for one, request in zip(facts, requests, strict=True):
-            send_failed(session, one, request, str(error))
+            send_failed(session, one, request, error)
         return [str(error)] * len(prompts)
     engine = session.engine_figures()
     times = {"start_s": (batch.start_ns - session.started_ns) / 1e9, "batch_s": batch.wall_ns / 1e9}
     if batch.depth_ns is not None:
         times |= {"depth_tokens": requests[0].depth, "depth_s": batch.depth_ns / 1e9}
     for one, request, row in zip(facts, requests, batch.rows, strict=True):
-        if row.failure is None:
+        if row.error is None:
             send_row(session, {**one, **times, "engine": engine}, request, row)
         else:
-            send_failed(session, {**one, **times}, request, row.failure)
+            send_failed(session, {**one, **times}, request, row.error)
     session.send_classic_log(list(generated(requests, batch.rows, first)))
     return [row.failure for row in batch.rows if row.failure is not None]
 
@@ -124,9 +125,9 @@ def _prompt_of(request: Request) -> dict[str, Any]:
     return {"prompt_tokens": len(request.prompt_ids), "prompt_hash": ids_hash(request.prompt_ids)}
 
 
-def send_failed(session: Session, facts: Mapping[str, Any], request: Request, reason: str) -> None:
+def send_failed(session: Session, facts: Mapping[str, Any], request: Request, error: BackendError) -> None:
     """Send a sample that came to nothing."""
-    failed = {"output_tokens": 0, "status": "failed", "reason": reason}
+    failed = {"output_tokens": 0, "status": "failed", "reason": str(error), "reason_code": error.code}
     session.wire.write("sample", {**facts, **_prompt_of(request), **failed})
 
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import ConfigDict, Field, JsonValue, ValidationError, model_validator
+from pydantic import ConfigDict, Field, JsonValue, ValidationError, field_validator, model_validator
 
 from ... import defaults
 from ..errors import UsageError
@@ -22,6 +22,7 @@ from .sweeps.workloads import NAMES
 Interleave = Literal["samples", "rounds"]
 
 _EXPERIMENT_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
+_NAME_RULE = "may have letters, digits, '.', '_' and '-', the first a letter or digit"
 
 
 def check_experiment_name(name: str) -> None:
@@ -32,7 +33,7 @@ def check_experiment_name(name: str) -> None:
     """
     if not re.fullmatch(_EXPERIMENT_NAME, name):
         raise UsageError(
-            f"experiment name {name!r} may have letters, digits, '.', '_' and '-', the first a letter or digit",
+            f"experiment name {name!r} {_NAME_RULE}",
             code="bad-value",
         )
 
@@ -75,7 +76,7 @@ _NOT_OF_RUNS = {"name", "seed", "rounds", "address", "allow_code_execution", "wo
 class Plan(PlanModel):
     """One experiment: a matrix of cells, each run ``rounds`` times."""
 
-    name: str | None = Field(None, pattern=_EXPERIMENT_NAME, description="name of the experiment")
+    name: str | None = Field(None, description="name of the experiment")
     seed: int = Field(defaults.SEED, ge=0, description="chooses prompts, order of rounds and sampling")
     rounds: int = Field(defaults.ROUNDS, ge=1, description="executions of every cell, each in a fresh process")
     until: Literal["verdict"] | None = Field(None, description="add rounds until each comparison has a verdict")
@@ -131,14 +132,23 @@ class Plan(PlanModel):
         """
         return self.model_dump(mode="json", exclude_defaults=True, exclude=_NOT_OF_RUNS)
 
+    @field_validator("name")
+    @classmethod
+    def _check_name(cls, name: str | None) -> str | None:
+        if name is not None and not re.fullmatch(_EXPERIMENT_NAME, name):
+            raise ValueError(f"{name!r} {_NAME_RULE}")
+        return name
+
     @model_validator(mode="after")
     def _check(self) -> Plan:
         if self.until is not None and self.until_ci is not None:
-            raise ValueError("until and until_ci are two questions: give one of them")
+            raise ValueError("until and until_ci exclude each other: give one of them")
         if self.looks and "rounds" in self.model_fields_set:
-            raise ValueError("rounds fixes their number, until and until_ci add them: give max_rounds instead")
+            raise ValueError(
+                "rounds cannot be combined with until or until_ci, which add rounds: give max_rounds instead"
+            )
         if self.address is not None and self.launcher == defaults.LAUNCHER:
-            raise ValueError("address is that of a cluster: give the launcher that reaches it, too")
+            raise ValueError("address needs a launcher, such as ray")
         if self.across_hosts and self.interleave == "samples":
             raise ValueError("cells on different hosts cannot take turns by sample: interleave by rounds")
         if self.across_hosts and self.looks:
@@ -146,7 +156,7 @@ class Plan(PlanModel):
                 "across_hosts measures many rounds at once, until and until_ci look after each: give rounds"
             )
         if not self.looks and self.max_rounds != defaults.MAX_ROUNDS:
-            raise ValueError("max_rounds belongs to until or until_ci: give one of them, or rounds")
+            raise ValueError("max_rounds needs until or until_ci; for a fixed number give rounds")
         return self
 
 

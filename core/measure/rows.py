@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from ..contract.generation import Request, Step
+from ..errors import SampleError
 from ..records.engine_counters import EngineCounters
 from ..sdk.tokenizer import Codec, pieces
 
@@ -41,6 +42,11 @@ class Row:
     def failure(self) -> str | None:
         """Why the request failed; None where it did not."""
         return self.steps[-1][1].failure if self.steps else None
+
+    @property
+    def error(self) -> SampleError | None:
+        """The failure with its code, as an error."""
+        return None if self.failure is None else SampleError(self.failure, code=self.steps[-1][1].failure_code)
 
     @property
     def finish(self) -> str | None:

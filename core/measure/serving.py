@@ -118,7 +118,8 @@ def _generated(session: Session, asked: ServeRequest) -> tuple[list[str], int]:
         for row, ids in enumerate(prompts)
     ]
     rows = session.generate(requests, asked.stop).rows
-    if failures := [row.failure for row in rows if row.failure is not None]:
-        raise SampleError(failures[0])
+    for row in rows:
+        if row.error is not None:
+            raise row.error
     texts = [answer_of(request, row, codec.decode_behind) for request, row in zip(requests, rows, strict=True)]
     return texts, sum(len(ids) > room for ids in prompts)

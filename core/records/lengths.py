@@ -9,7 +9,7 @@ from typing import Literal
 
 Shape = Literal["uniform", "normal", "lognormal"]
 
-FORMS = "uniform:LOW:HIGH, normal:MEAN:SD or lognormal:MEDIAN:SIGMA, the last two with :MOST behind or without"
+FORMS = "uniform:LOW:HIGH, normal:MEAN:SD or lognormal:MEDIAN:SIGMA, the last two optionally followed by :MOST"
 _SHAPES: dict[str, Shape] = {"uniform": "uniform", "normal": "normal", "lognormal": "lognormal"}
 _MOST_WITHOUT = 2**20
 """Longest that four standard deviations may reach where no ``most`` cuts lengths: no context is longer."""

@@ -305,6 +305,7 @@ class Sample(Record):
     )
     status: Literal["ok", "failed"] = Field("ok", description="failed samples have no figures")
     reason: str | None = Field(None, description="why it failed")
+    reason_code: str | None = Field(None, description="stable code of the reason, one of docs/errors.md or a plugin's")
     engine: dict[str, float] = Field(default_factory=dict, description="the engine's own counters for this sample")
     extra: dict[str, JsonValue] = Field(
         default_factory=dict, description="other values of the log, under its own names; exports write them back"

@@ -98,7 +98,7 @@ _OF_LOAD = Setting(is_for_generation=True, section=_LOAD_SECTION)
 class PlanModel(BaseModel):
     """Base of the plan's parts: closed, so that a misspelt key is refused instead of ignored."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     @model_validator(mode="before")
     @classmethod
@@ -284,24 +284,22 @@ class Workload(PlanModel):
         if self.trace and (self.output_tokens or self.depth or self.turns > 1):
             raise ValueError("a trace has lengths of its own: output_tokens, depth and turns cannot go with it")
         if self.turns > 1 and not (self.is_stream and given):
-            raise ValueError(
-                "turns are requests with random prompts: give prompt_tokens and concurrency or request_rate"
-            )
+            raise ValueError("turns need prompt_tokens and concurrency or request_rate")
         if self.is_stream and self.batch_size > 1:
-            raise ValueError("batch_size belongs to batches: concurrency, request_rate and trace make no batches")
+            raise ValueError("batch_size cannot be combined with concurrency, request_rate or trace")
         if self.slo and not self.is_stream:
-            raise ValueError("slo limits requests under a load: give concurrency, request_rate or a trace")
+            raise ValueError("slo needs concurrency, request_rate or trace")
         return self
 
     @model_validator(mode="after")
     def _check(self) -> Workload:
         if self.is_random and (self.task or self.chat or self.stop):
-            raise ValueError("prompt_tokens makes random prompts: it cannot go with task, chat or stop")
+            raise ValueError("prompt_tokens makes random prompts: it cannot be combined with task, chat or stop")
         if not self.is_random and (self.output_tokens or self.depth):
-            raise ValueError("output_tokens and depth belong to fixed-length prompts: give prompt_tokens too")
+            raise ValueError("output_tokens and depth need prompt_tokens")
         if not self.chat and (self.system is not None or self.template_args):
             given = "system" if self.system is not None else "template_args"
-            raise ValueError(f"{given} belongs to a chat template: set chat too")
+            raise ValueError(f"{given} needs chat")
         if self.attempts > 1 and self.is_random:
             raise ValueError("attempts are answers to a task's problem: they cannot go with prompt_tokens")
         if self.attempts > 1 and self.temperature == 0:

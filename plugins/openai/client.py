@@ -122,7 +122,8 @@ class Client:
                 yield from self._read(running, arrived)
         except SampleError as error:
             running.task.cancel()
-            yield Step((), row=running.row, failure=self.transport.clean(str(error)))
+            words = self.transport.clean(str(error))
+            yield Step((), row=running.row, failure=words, failure_code=error.code)
 
     def _read(self, running: _Running, arrived: Arrived) -> Iterator[Step]:
         if isinstance(arrived, Exception):

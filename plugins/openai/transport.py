@@ -35,6 +35,7 @@ class RefusedForNow(SampleError):
         after_s: when, as it says itself.
     """
 
+    code = "server-busy"
     after_s: float | None = None
 
 
@@ -138,11 +139,11 @@ class Transport:
         if _is_redirection(response):
             return SampleError(f"{self.url}: {self._redirection(response)}", code="server-error")
         text = self.clean(" ".join(text.split()))[:_SHOWN]
-        kind = RefusedForNow if response.status in _FOR_NOW else SampleError
         words = f"{self.url}: HTTP {response.status} {response.reason}" + (f": {text}" if text else "")
-        refusal = kind(words, code="server-error")
-        if isinstance(refusal, RefusedForNow):
-            refusal.after_s = _seconds(response.headers.get("retry-after"), response.headers.get("date"))
+        if response.status not in _FOR_NOW:
+            return SampleError(words, code="server-error")
+        refusal = RefusedForNow(words)
+        refusal.after_s = _seconds(response.headers.get("retry-after"), response.headers.get("date"))
         return refusal
 
     def _redirection(self, response: aiohttp.ClientResponse) -> str:

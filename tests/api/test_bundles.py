@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import html
 import io
 import json
 import platform
@@ -117,6 +118,13 @@ def test_a_rerun_has_the_settings_of_the_run_and_the_problems_of_its_file(proble
     with zipfile.ZipFile(packed.path) as archive:
         written = tomllib.loads(archive.read(PLAN).decode())
     assert {name: written[name] for name in RUN} == RUN
+    with decodebench.open(tmp_path / "o") as results:
+        page = results.report(to=tmp_path / "p.html", figures=["summary_stats"]).read_text(encoding="utf-8")
+        results.slides(to=tmp_path / "s.pdf")
+    deck = json.loads((tmp_path / "s-slides" / "deck.json").read_text(encoding="utf-8"))
+    (shown,) = re.findall(r"<pre><code>(name = .*?)</code>", page, re.DOTALL)
+    for plan in (html.unescape(shown), deck["reproduce"]):
+        assert {name: tomllib.loads(plan)[name] for name in RUN} == RUN, "page and slides have them, too"
     assert written["workload"]["task"].startswith("file:inputs/task/my problems.jsonl")
     problems.unlink()
     done = rerun(packed.path, tmp_path / "again")

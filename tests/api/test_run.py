@@ -80,7 +80,7 @@ def test_a_failed_round_is_in_the_report_and_others_go_on(plugins, tmp_path):
         ({"backends": ["fualty"]}, "unknown backend 'fualty'; did you mean 'faulty'"),
         ({"rounds": 0}, "rounds = 0"),
         ({"options": {"falt": "none"}}, "did you mean 'fault'"),
-        ({"options": {"other.fault": "none"}}, "unknown backend in --set 'other'"),
+        ({"options": {"other.fault": "none"}}, "unknown backend 'other' in --set"),
         ({"quantisations": "f23"}, "did you mean 'f32'"),
         ({"model": "tiny:drat"}, "did you mean 'tiny:draft'"),
     ],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import subprocess
 import sys
 
@@ -60,6 +61,7 @@ def test_every_command_has_the_help_that_the_overview_promises(cli):
         ([*RUN, "--samples", "0"], "command-line", ["--samples", "x>=1"]),
         ([*RUN, "--rounds", "many"], "command-line", ["--rounds"]),
         ([*RUN, "--top-p", "1.5"], "command-line", ["--top-p"]),
+        ([*RUN, "--temperature", "inf"], "bad-value", ["temperature = inf"]),
         ([*RUN, "--batch-size", "99"], "not-supported", ["batch_size = 99", "4"]),
         ([*RUN, "--prompt-tokens", "5"], "bad-value", ["prompt_tokens", "task"]),
         ([*RUN, "--depth", "5"], "bad-value", ["prompt_tokens"]),
@@ -112,7 +114,7 @@ def test_a_folder_that_is_no_model_is_refused(cli, tmp_path):
         ("rounds = 'three'\n[[cells]]\nbackend = 'faulty'", "bad-value", ["rounds = 'three'"]),
         ("[workload]\ntask = 'tiny-gsm'", "bad-value", ["cells"]),
         ("workload = 3\n[[cells]]\nbackend = 'faulty'", "bad-value", ["workload = 3"]),
-        ("name = 'a/b'\n[[cells]]\nbackend = 'faulty'", "bad-value", ["name = 'a/b'"]),
+        ("name = 'a/b'\n[[cells]]\nbackend = 'faulty'", "bad-value", ["name: 'a/b'"]),
     ],
 )
 def test_a_bad_plan_is_refused_with_its_key(cli, tmp_path, text, code, words):
@@ -238,3 +240,25 @@ def test_quantisations_stand_in_the_order_of_their_bits(cli):
     assert {backend for backend, _ in at} == {"llama-cpp", "mlc"}
     unknown = cli("quantisations", "-b", "mcl")
     assert unknown.code == 2 and "mlc" in unknown.err
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize(
+    ("arguments", "output", "code"),
+    [
+        ("findings --list --json", "/dev/full", 1),
+        ("findings --list", "/dev/full", 1),
+        ("findings --list", "&-", 0),
+        ("findings --list --json", "&-", 0),
+    ],
+)
+def test_an_output_that_takes_nothing_gives_no_traceback(cli, arguments, output, code):
+    line = f"exec {shlex.join(cli.command())} {arguments} >{output}"
+    done = subprocess.run(["bash", "-c", line], env=cli.environment, capture_output=True, text=True)
+    assert (done.returncode, "Traceback" in done.stderr) == (code, False), done.stderr
+
+
+def test_a_group_without_a_command_shows_its_help_once(cli):
+    ended = cli("config")
+    assert ended.code == 2 and ended.err.count("Usage:") == 1
+    assert ended.err.rstrip().endswith("[command-line]") and "set " in ended.err

@@ -160,7 +160,7 @@ def test_a_request_that_fails_leaves_the_others_and_an_engine_that_dies_what_it_
         return Step((token,), row=row)
 
     found, times = measured([[1], [1] * 2, [1]], Load(2), dying)
-    assert found.broken == "the server has ended" and [one[2] for one in times] == [S, 2 * S, None]
+    assert str(found.broken) == "the server has ended" and [one[2] for one in times] == [S, 2 * S, None]
 
 
 def test_a_stream_that_breaks_its_contract_is_refused():

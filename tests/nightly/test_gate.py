@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import subprocess
 from pathlib import Path
@@ -14,6 +13,7 @@ from decodebench.core.isolation.worker_part import MODULES
 from decodebench.core.records.store import Store
 
 from ..plugin_folder import decoder, wheel, wheels_of_installed
+from ..refusals import refused
 
 pytestmark = pytest.mark.nightly
 ROOT = Path(__file__).parents[2]
@@ -93,12 +93,14 @@ def test_a_revision_is_told_from_a_requirement(tmp_path):
     side = side_of("v1", tmp_path)
     assert side.spec.startswith(f"git+file://{tmp_path}@") and side.text.startswith("v1 (")
     assert not side.is_host
-    for text in ("engine==1.2", "--version", "nothing-here"):
+    for text in ("engine==1.2", "--version", "pip"):
         assert side_of(text, tmp_path).spec == text and not side_of(text, tmp_path).is_host
     for text in ("decodebench==0.1", "decodebench[dflash]", "dist/decodebench-0.1.0-py3-none-any.whl", str(ROOT)):
         assert side_of(text, tmp_path).is_host
     assert not side_of("decodebench-ngram==1", tmp_path).is_host
-    assert json.dumps(side_of("v1", tmp_path / "nowhere").spec) == '"v1"'
+    for text, place in (("nothing-here", tmp_path), ("v1", tmp_path / "nowhere")):
+        with refused("unknown-name", text):
+            side_of(text, place)
 
 
 @pytest.mark.skipif(not (ROOT / ".git").exists(), reason="not a git checkout")

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 LAPTOP, PHONE = (1280, 800), (390, 844)
+DESKTOP, TABLET = (1440, 900), (1024, 768)
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 DRIVER = shutil.which("chromedriver")
 NEEDS_BROWSER = pytest.mark.skipif(

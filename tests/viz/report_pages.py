@@ -97,6 +97,7 @@ def large_content(comparison: Comparison, problems: int, words: int) -> Content:
                 "output_tokens": [words] * problems,
                 "finish": ["stop"] * problems,
                 "reason": [None] * problems,
+                "reason_code": [None] * problems,
                 "extracted": [None] * problems,
                 "outputs": [1] * problems,
             }  # fmt: skip

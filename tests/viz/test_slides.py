@@ -14,6 +14,7 @@ from pypdf import PdfReader
 
 from decodebench import UsageError
 from decodebench.collate.comparison.compare import compare
+from decodebench.collate.comparison.reproduce import plan_toml
 from decodebench.core.api.results import open as open_results
 from decodebench.core.records.schema import Environment, Run, Sample, Totals
 from decodebench.core.records.store import Store
@@ -35,7 +36,8 @@ HOSTILE = '#panic("x") $x$ *b* _i_ <l> @r `c` "q" \\u{41} // [c] ~ == = - + / {y
 def written(store, folder, experiment="matrix", figures=FIGURES, **more):
     comparison = compare(store, experiment=experiment)
     pictures = draw_pictures(store, comparison, figures)
-    pdf = write_slides(store, comparison, folder / "report.pdf", pictures, **more)
+    deck = make_deck(store, comparison, pictures, plan_toml(store, experiment))
+    pdf = write_slides(deck, folder / "report.pdf", pictures, **more)
     return comparison, PdfReader(pdf)
 
 

@@ -190,7 +190,7 @@ def means_note(counts: Iterable[int]) -> str:
     known = list(counts)
     if set(known) <= {1}:
         return f"one round each, which supports no interval ({rounds_note(known)})"
-    few = " (of two rounds it is of little use)" if 2 in known else ""
+    few = " (very wide with two rounds)" if 2 in known else ""
     return f"geometric mean over rounds; whisker: its 95 % t interval for these prompts{few}; {rounds_note(known)}"
 
 

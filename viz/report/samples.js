@@ -19,7 +19,7 @@ function byProblem({ problems, cells, texts }) {
         prompt: texts[column("prompt")], text: texts[column("text")], at: table.diverges[problem],
         tokens: column("output_tokens"), ttft_s: column("ttft_s"), decode_tokens_per_s: column("decode_tokens_per_s"),
         duration_s: column("duration_s"), score: column("score"), extracted: column("extracted"),
-        finish: column("finish"), reason: column("reason"), outputs: column("outputs"),
+        finish: column("finish"), reason: column("reason"), code: column("reason_code"), outputs: column("outputs"),
       };
     });
   });
@@ -147,7 +147,7 @@ function told(problem, cell) {
   if (answer.duration_s !== null) facts.push(format(answer.duration_s, "s"));
   if (answer.finish !== null) facts.push(`ended: ${answer.finish}`);
   if (answer.outputs > 1) facts.push(`${answer.outputs} different outputs over the rounds`);
-  if (answer.reason) facts.push(`failed: ${answer.reason}`);
+  if (answer.reason) facts.push(`failed: ${answer.reason}${answer.code ? ` [${answer.code}]` : ""}`);
   return facts;
 }
 

@@ -13,7 +13,7 @@ from ...collate.comparison.result import Comparison, ComparisonRow
 from ...core.records.store import Store
 
 _FIGURES = ("ttft_s", "decode_tokens_per_s", "duration_s", "score")
-_TOLD = ("output_tokens", "finish", "reason", "extracted")
+_TOLD = ("output_tokens", "finish", "reason", "reason_code", "extracted")
 
 # The round that is compared token for token stands for its cell: the first finished one.
 _SQL = f"""

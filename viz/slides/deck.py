@@ -13,6 +13,7 @@ from ...core.records.metrics import METRICS
 from ...core.records.schema import Record
 from ...core.records.store import Store
 from ..drawing.numbers import interval, percent, with_interval
+from ..privacy import Names
 from ..report.answer import Card, cards, headline
 from ..report.machines import facts_of
 from ..terminal.captions import baseline_text
@@ -108,7 +109,9 @@ class Deck(Record):
     comparison: Comparison = Field(description="the comparison itself, as `compare --json` has it")
 
 
-def make_deck(store: Store, comparison: Comparison, pictures: Pictures, reproduce: str) -> Deck:
+def make_deck(
+    store: Store, comparison: Comparison, pictures: Pictures, reproduce: str, names: Names | None = None
+) -> Deck:
     """Collect what the slides say.
 
     Args:
@@ -116,12 +119,13 @@ def make_deck(store: Store, comparison: Comparison, pictures: Pictures, reproduc
         comparison: what the slides are about.
         pictures: the figures that were drawn, and why others were not.
         reproduce: the plan that measures the experiment again, as TOML, or nothing.
+        names: of hosts and users, which the slides then have not.
     """
     from importlib.metadata import version
 
     name, metric = comparison.experiment, METRICS[comparison.metric]
     sources = _sources(store, name)
-    return Deck(
+    deck = Deck(
         experiment=name,
         date=_one(store, "SELECT min(started_at)[:10] FROM runs WHERE experiment = ?", name),
         devices=_texts(store, f"SELECT DISTINCT {_PLACE} FROM runs r WHERE r.experiment = ? ORDER BY 1", name),
@@ -148,6 +152,7 @@ def make_deck(store: Store, comparison: Comparison, pictures: Pictures, reproduc
         version=version("decodebench"),
         comparison=comparison,
     )
+    return deck if names is None else names.hide_record(deck)
 
 
 def _methods(comparison: Comparison, *, is_measured: bool) -> tuple[str, ...]:

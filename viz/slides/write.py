@@ -6,13 +6,9 @@ import json
 from datetime import UTC, datetime
 from pathlib import Path
 
-from ...collate.comparison.reproduce import plan_toml
-from ...collate.comparison.result import Comparison
 from ...core.errors import DecodebenchError, UsageError
 from ...core.files import write_whole
-from ...core.records.store import Store
-from ..privacy import Names
-from .deck import Deck, make_deck
+from .deck import Deck
 from .pictures import Pictures
 
 TEMPLATE = Path(__file__).parent / "slides.typ"
@@ -20,26 +16,16 @@ PDF = "report.pdf"
 """The usual name, whose sources are in ``slides``; those of ``talk.pdf`` are in ``talk-slides``."""
 
 
-def write_slides(
-    store: Store,
-    comparison: Comparison,
-    pdf: Path,
-    pictures: Pictures,
-    *,
-    template: Path = TEMPLATE,
-    names: Names | None = None,
-) -> Path:
+def write_slides(deck: Deck, pdf: Path, pictures: Pictures, *, template: Path = TEMPLATE) -> Path:
     """Write ``slides.typ``, ``deck.json`` and the figures into a folder beside ``pdf``, compile them and return it.
 
     Equal stores give equal bytes: the PDF's date is that of the experiment.
 
     Args:
-        store: where dates and the environment come from.
-        comparison: what the slides are about.
+        deck: what the slides say.
         pdf: the presentation.
         pictures: one slide each.
         template: a Typst file that reads ``deck.json`` beside itself.
-        names: of hosts and users, which the slides then have not.
 
     Raises:
         UsageError: the template cannot be read or does not compile, or typst is not installed; the sources are there.
@@ -51,9 +37,6 @@ def write_slides(
         raise UsageError(
             f"cannot read the template {template}: {error.strerror or error}", code="file-unreadable"
         ) from error
-    deck = make_deck(store, comparison, pictures, plan_toml(store, comparison.experiment))
-    if names is not None:
-        deck = names.hide_record(deck)
     sources = pdf.with_name("slides" if pdf.name == PDF else f"{pdf.stem}-slides")
     for picture, content in pictures.drawn.items():
         write_whole(sources / picture.file, content)

@@ -12,12 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from ....collate.comparison.observations import Cell, Round, load_cells
-from ....collate.comparison.reproduce import plan_toml
 from ...errors import UsageError
 from ...files import whole_file
 from ...foreign_text import path_part
-from ...measure.output.folder import kept_plan
 from ...records.raw_log import PART_SUFFIX, SUFFIX
+from ..plan_again import plan_again
 from ..plugins import installed_plugins
 from ..results import Results
 from .inputs import inputs_of
@@ -70,9 +69,8 @@ def bundle(results: Results, to: str | Path, experiment: str | None = None, *, w
     cells = load_cells(results.store, name)
     inputs = list(inputs_of(cells[0].run, installed_plugins(), Cleaner(anonymise=False)))
     packed = [one for one in inputs if one.reason is None]
-    kept = kept_plan(results.folder, name)
     texts = {one.setting: one.text(one.place) for one in packed}
-    plan = plan_toml(results.store, name, kept.settings if kept else None, texts)
+    plan = plan_again(results.store, results.folder, name, texts)
     if not plan:
         raise UsageError(
             f"experiment {name!r} was imported: no plan made it, so it cannot be measured again", code="not-supported"

@@ -42,6 +42,8 @@ def status(folder: Path, as_json: bool) -> int:
         for state in named
     ]
     columns = ["experiment", "cells", "rounds done", "failed", "to do", "time left", "imported files"]
+    if not any(state.imported_files for state in named):  # the names need the room
+        columns, rows = columns[:-1], [row[:-1] for row in rows]
     print_table(columns, rows, empty="no experiment")
     for state in found:
         for running in state.running:
@@ -69,7 +71,7 @@ def rename(old: str, new: str, folder: Path) -> None:
     from ...api.experiments import rename as give
 
     count = give(folder, old, new)
-    echo(f"{old} is {new} now: {count} logs")
+    echo(f"{old} is now {new}: {plural(count, 'log')}")
 
 
 @experiments.command(context_settings=CONTEXT)

@@ -47,7 +47,7 @@ def get(key: str | None, as_json: bool) -> None:
     else:
         chosen = _value_of(content, _as_spelled(content, read_key(key) or key.split(".")))
         if chosen is None:
-            raise unknown_name(f"key in {config_file()}:", key, found)
+            raise unknown_name(f"key in {config_file()}", key, found)
         lines = [literal(chosen)] if not isinstance(chosen, dict) else [f"{k} = {literal(v)}" for k, v in _flat(chosen)]
     if as_json:
         print_json(chosen)

@@ -29,7 +29,7 @@ class Answered:
     asked: Sequence[Asked]
     start_ns: int
     wall_ns: int
-    broken: str | None = None
+    broken: BackendError | None = None
 
 
 def measure_stream(
@@ -55,7 +55,7 @@ def measure_stream(
     """
     most = min(load.concurrency or len(requests), backend.max_batch_size)
     watch = StopStrings(stop, codec.decode_behind) if stop else None
-    fault = None
+    fault: BackendError | None = None
     with quiet_interpreter():
         source = TimedSource(backend, requests, load, clock)
         try:
@@ -65,7 +65,7 @@ def measure_stream(
                 if one is not None and watch is not None and watch.cuts(one.row, step) and one.end is None:
                     source.end(one, now)
         except BackendError as error:  # an engine that died: what it had answered is not lost
-            fault = str(error)
+            fault = error
     for one in source.asked:
         if one.end is not None:
             settle_row(backend, one.request, one.row, codec, one.request.row)

@@ -42,7 +42,7 @@ def _measure(session: Session, prompts: Sequence[Prompt], first: int, number: in
     failures = []
     for row, (prompt, one) in enumerate(zip(prompts, answered.asked, strict=True)):
         facts = about(session, prompt, first + row, number) | _times(session, answered, one) | {"engine": engine}
-        failure = answered.broken if one.end is None else one.row.failure
+        failure = answered.broken if one.end is None else one.row.error
         if failure is None:
             send_row(session, facts, one.request, one.row)
         else:

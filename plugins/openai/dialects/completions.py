@@ -68,7 +68,7 @@ def first_choice(event: Event) -> Mapping[str, Any]:
     for choice in found:
         check_is_first(choice)
     if len(found) > 1:
-        raise SampleError(f"an event has {len(found)} choices: one answer was asked for")
+        raise SampleError(f"an event has {len(found)} choices: one answer was asked for", code="answer-invalid")
     return found[0] if found else {}
 
 

@@ -126,7 +126,7 @@ def check_is_first(event: Mapping[str, Any]) -> None:
         SampleError: it is of a further answer to the same prompt.
     """
     if event.get("index") not in (None, 0):
-        raise SampleError(f"an event is of choice {event['index']!r}: one answer was asked for")
+        raise SampleError(f"an event is of choice {event['index']!r}: one answer was asked for", code="answer-invalid")
 
 
 def figures_of(**values: object) -> dict[str, float]:

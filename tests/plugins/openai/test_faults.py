@@ -35,43 +35,63 @@ FIRST, *_ = WHOLE
 
 
 @pytest.mark.parametrize(
-    ("script", "reason"),
+    ("script", "reason", "code"),
     [
-        ([FIRST, BREAK], "the connection broke"),
-        ([FIRST, WHOLE[1][:20]], "ended inside an event"),
-        ([FIRST, b"data: {not json}\n\n"], "not JSON"),
-        ([FIRST, b"data: [1]\n\n"], "not an object"),
-        ([FIRST, WHOLE[1]], "ended after 2 tokens and does not say why"),
-        ([], "ended after 0 tokens and does not say why"),
-        ([FIRST, *sse({"error": {"message": "CUDA went away"}})], "CUDA went away"),
-        ([FIRST, *WHOLE], "5 tokens came; at most 4"),  # a repeated event
-        (sse(part(4, count=1), part(5, finish="stop", count=3)), "2 token ids came, where the server counts 3"),
-        (sse(part(4, count=1), part(4, count=1), part(5, finish="stop", count=2)), "where the server counts 1"),
-        ([(500, {"error": "boom"})], "HTTP 500 Internal Server Error"),
-        ([(429, "slow down", {"Retry-After": "1"})], "HTTP 429"),
-        ([(400, {"error": {"message": "too long"}})], "too long"),
-        ([BREAK], "the connection broke"),
-        ([{}, BREAK], "the connection broke"),  # between headers and body
-        ([(307, "", {"Location": "http://127.0.0.1:9/v1/completions"})], "redirects to http://127.0.0.1:9/v1"),
-        ([FIRST, b'event: error\ndata: {"message": "out of memory"}\n\n'], "out of memory"),
-        ([FIRST, b'error: {"message": "slot gone"}\n\n'], "slot gone"),
-        ([b'{"choices": [{"text": "x", "finish_reason": "stop"}]}'], "stream of events"),
-        ([b'{"choices": [{"token_ids": [4, 5, 6, 7], "finish_reason": "length"}]}\n'], "not a stream of events"),
-        ([FIRST, b'{"choices": [{"token_ids": [5, 6, 7], "finish_reason": "length"}]}\n'], "not a stream of events"),
-        ([FIRST, b'{"error": {"message": "bare and gone"}}\n'], "bare and gone"),
-        (sse({"choices": [{"index": 1, "token_ids": [4]}]}), "an event is of choice 1"),
-        (sse({"choices": [{"token_ids": [4]}, {"token_ids": [5]}]}), "an event has 2 choices"),
-        ([b"<html>Bad gateway</html>\n"], "not JSON: <html>Bad gateway"),
-        ([FIRST, b"data: " + b"[" * 100_000 + b"\n\n"], "not JSON"),
-        ([{"Content-Encoding": "gzip"}, b"\x1f\x8b no gzip"], "the answer cannot be unpacked"),
-        (sse(part("x"), part(7, finish="length")), "token ids that are none: ['x']"),
-        (sse(part(-1), part(7, finish="length")), "token ids that are none: [-1]"),
+        ([FIRST, BREAK], "the connection broke", "server-lost"),
+        ([FIRST, WHOLE[1][:20]], "ended inside an event", "answer-invalid"),
+        ([FIRST, b"data: {not json}\n\n"], "not JSON", "answer-invalid"),
+        ([FIRST, b"data: [1]\n\n"], "not an object", "answer-invalid"),
+        ([FIRST, WHOLE[1]], "ended after 2 tokens and does not say why", "answer-invalid"),
+        ([], "ended after 0 tokens and does not say why", "answer-invalid"),
+        ([FIRST, *sse({"error": {"message": "CUDA went away"}})], "CUDA went away", "server-error"),
+        ([FIRST, *WHOLE], "5 tokens came; at most 4", "answer-invalid"),  # a repeated event
+        (
+            sse(part(4, count=1), part(5, finish="stop", count=3)),
+            "2 token ids came, where the server counts 3",
+            "answer-invalid",
+        ),
+        (
+            sse(part(4, count=1), part(4, count=1), part(5, finish="stop", count=2)),
+            "where the server counts 1",
+            "answer-invalid",
+        ),
+        ([(500, {"error": "boom"})], "HTTP 500 Internal Server Error", "server-error"),
+        ([(429, "slow down", {"Retry-After": "1"})], "HTTP 429", "server-busy"),
+        ([(400, {"error": {"message": "too long"}})], "too long", "server-error"),
+        ([BREAK], "the connection broke", "server-lost"),
+        ([{}, BREAK], "the connection broke", "server-lost"),  # between headers and body
+        (
+            [(307, "", {"Location": "http://127.0.0.1:9/v1/completions"})],
+            "redirects to http://127.0.0.1:9/v1",
+            "server-error",
+        ),
+        ([FIRST, b'event: error\ndata: {"message": "out of memory"}\n\n'], "out of memory", "server-error"),
+        ([FIRST, b'error: {"message": "slot gone"}\n\n'], "slot gone", "server-error"),
+        ([b'{"choices": [{"text": "x", "finish_reason": "stop"}]}'], "stream of events", "answer-invalid"),
+        (
+            [b'{"choices": [{"token_ids": [4, 5, 6, 7], "finish_reason": "length"}]}\n'],
+            "not a stream of events",
+            "answer-invalid",
+        ),
+        (
+            [FIRST, b'{"choices": [{"token_ids": [5, 6, 7], "finish_reason": "length"}]}\n'],
+            "not a stream of events",
+            "answer-invalid",
+        ),
+        ([FIRST, b'{"error": {"message": "bare and gone"}}\n'], "bare and gone", "server-error"),
+        (sse({"choices": [{"index": 1, "token_ids": [4]}]}), "an event is of choice 1", "answer-invalid"),
+        (sse({"choices": [{"token_ids": [4]}, {"token_ids": [5]}]}), "an event has 2 choices", "answer-invalid"),
+        ([b"<html>Bad gateway</html>\n"], "not JSON: <html>Bad gateway", "answer-invalid"),
+        ([FIRST, b"data: " + b"[" * 100_000 + b"\n\n"], "not JSON", "answer-invalid"),
+        ([{"Content-Encoding": "gzip"}, b"\x1f\x8b no gzip"], "the answer cannot be unpacked", "server-lost"),
+        (sse(part("x"), part(7, finish="length")), "token ids that are none: ['x']", "answer-invalid"),
+        (sse(part(-1), part(7, finish="length")), "token ids that are none: [-1]", "answer-invalid"),
     ],
 )
-def test_a_fault_is_the_samples_reason_and_the_next_sample_is_whole(connect, script, reason):
+def test_a_fault_is_the_samples_reason_and_the_next_sample_is_whole(connect, script, reason, code):
     connected = connect(lambda number, body: script if number == 0 else WHOLE)
     last = connected.steps()[-1]
-    assert reason in last.failure and last.finish is None
+    assert reason in last.failure and (last.failure_code, last.finish) == (code, None)
     steps = connected.steps()
     assert [token for step in steps for token in step.token_ids] == [4, 5, 6, 7]
     assert steps[-1].finish == "length" and steps[-1].failure is None

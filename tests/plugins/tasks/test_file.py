@@ -73,7 +73,7 @@ def test_the_content_is_the_version(task, file):
     [
         ("", ["needs a path"]),
         ("{file}.none", ["no file", ".parquet"]),
-        ("{file}?promt=question", ["unknown setting of task 'file' 'promt'; did you mean 'prompt'?"]),
+        ("{file}?promt=question", ["unknown setting 'promt' of task 'file'; did you mean 'prompt'?"]),
         ("{file}?prompt=question&scorer=numer", ["unknown scorer 'numer'; did you mean 'number'?"]),
         ("{file}?prompt", ["prompt=..."]),
         ("{file}?prompt=", ["prompt is empty"]),
