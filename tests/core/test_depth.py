@@ -60,7 +60,7 @@ def test_several_lengths_make_the_cells_that_each_would_make_alone(cli):
         return [cell["cell_id"] for cell in cli(*RUN, *flags, "--dry-run", "--no-probe", "--json").json["cells"]]
 
     assert ids("16,64", "0,32") == [*ids(16, 0), *ids(16, 32), *ids(64, 0), *ids(64, 32)]
-    for flags, field in ((["--prompt-tokens", "8,0"], "prompt_tokens = 0"), (["--depth", "1,2"], "give prompt_tokens")):
+    for flags, field in ((["--prompt-tokens", "8,0"], "prompt_tokens = 0"), (["--depth", "1,2"], "prompt_tokens")):
         ended = cli(*RUN, *flags, "--dry-run", "--no-probe")
         assert ended.code == 2 and field in ended.err and "Traceback" not in ended.err
 
