@@ -14,6 +14,7 @@ from ...collate.preview import ImportedFile, files_of, imported
 from ..contract.finding import Finding
 from ..errors import UsageError
 from ..records.schema import Record
+from ..records.store_file import FILE_NAME
 from .plugins import installed_plugins
 
 if TYPE_CHECKING:
@@ -52,7 +53,9 @@ def audit(paths: Sequence[str | Path], progress: Progress | None = None) -> Audi
     with imported(intake, registry, progress) as (store, report):
         files = files_of(store, report)
         if not any(file.runs or file.failed for file in files):
-            reasons = "; ".join(f"{file.file}: {text}" for file in files[:3] for text in file.left_out[:1])
-            raise UsageError(f"nothing to audit: {reasons or 'no run in it'}", code="no-results")
+            reasons = [f"{file.file}: {text}" for file in files[:3] for text in file.left_out[:1]] or ["no run in it"]
+            own = [path for path in intake.paths if (path / FILE_NAME).exists()]
+            reasons += [f"`decodebench findings {path}` checks results of decodebench itself" for path in own]
+            raise UsageError(f"nothing to audit: {'; '.join(reasons)}", code="no-results")
         found = findings(store, intake.experiment, further=registry.findings.values)
         return Audit(files=tuple(files), findings=found)

@@ -200,20 +200,23 @@ class Store:
         """Run one statement and return its column names and rows.
 
         Args:
-            sql: any SQL over the tables and views; the store refuses to change when opened read-only.
+            sql: one statement over the tables and views; the store refuses to change when opened read-only.
             params: values for ``?`` or ``$name``.
 
         Raises:
-            UsageError: DuckDB refuses it; its own message.
+            UsageError: DuckDB refuses it, with its own message; no statement, or several.
             StoreTroubleError: the file, open for writing, cannot be written or read.
         """
         import duckdb
 
         self._load_waiting()
         try:
+            if (count := len(self._connection.extract_statements(sql))) != 1:
+                told = (
+                    f"{count} statements, of which only the last would be shown" if count else "there is no statement"
+                )
+                raise UsageError(f"query: {told}", code="query-failed")
             cursor = self._connection.execute(sql, params)
-            if cursor is None:  # as of an empty text, though its type says otherwise
-                raise UsageError("query: there is no statement", code="query-failed")
             return [column[0] for column in cursor.description or ()], cursor.fetchall()
         except duckdb.Error as error:
             raise self._refused(error) from error

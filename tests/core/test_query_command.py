@@ -40,9 +40,9 @@ def test_csv_has_json_for_what_has_parts(cli, folder):
     assert (row["yes"], row["raw"], row["low"], row["nothing"]) == ("true", "ab", "-5", "")
 
 
-@pytest.mark.parametrize("sql", ["", ";", "  ", " -- nothing", "/* */;"])
+@pytest.mark.parametrize("sql", ["", ";", "  ", " -- nothing", "/* */;", "SELECT 1; SELECT 2"])
 @pytest.mark.parametrize("flags", [(), ("--json",)])
-def test_without_a_statement_one_line_says_so(cli, folder, sql, flags):
+def test_without_one_statement_one_line_says_so(cli, folder, sql, flags):
     ended = cli("query", sql, folder, *flags)
     assert ended.code == 2 and "[query-failed]" in ended.err and "Traceback" not in ended.err
 

@@ -280,3 +280,12 @@ def test_a_range_is_a_value_of_a_flag():
     assert parse_options(["n_ctx={from=512,to=2048,factor=2}", "b.x=[1,2],{from=1,to=2}"]) == {
         "n_ctx": {"from": 512, "to": 2048, "factor": 2}, "b.x": [[1, 2], {"from": 1, "to": 2}],
     }  # fmt: skip
+
+
+def test_a_value_added_later_joins_its_experiment_and_is_measured_alone(cli, tmp_path):
+    run = ["run", "-b", "faulty", "-m", "tiny:draft", "--prompt-tokens", 4, "--samples", 1, "--rounds", 1]
+    for lengths, measured in (("2,4", 2), ("2,4,6", 1)):
+        ended = cli(*run, "--output-tokens", lengths, "-o", tmp_path / "o", "--interleave", "rounds", "--json")
+        assert ended.json["done"] == measured
+    found = cli("query", "SELECT count(DISTINCT experiment), count(*) FROM runs", tmp_path / "o", "--json").rows
+    assert found == [[1, 3]]

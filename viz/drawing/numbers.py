@@ -22,7 +22,7 @@ def digits(value: float, significant: int = 3) -> str:
 
 
 _SECONDS = ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs"))
-_BYTES = ((2.0**30, "GiB"), (2.0**20, "MiB"))
+_BYTES = ((2.0**30, "GiB"), (2.0**20, "MiB"), (2.0**10, "KiB"))
 
 
 _LARGEST_RATIO = 1000
@@ -34,7 +34,7 @@ def seconds(value: float) -> str:
 
 
 def size(value: float) -> str:
-    """Return a number of bytes in MiB or GiB."""
+    """Return a number of bytes in KiB, MiB or GiB."""
     return by_unit(value, "bytes")
 
 

@@ -19,7 +19,10 @@ function format(value, unit) {
   const digits = (x) => (Math.abs(x) >= 100 ? Math.round(Number(x.toPrecision(3))).toLocaleString("en") : x.toPrecision(3));
   const size = Math.abs(value);
   if (unit === "s") return size >= 1 || !size ? `${digits(value)} s` : size >= 1e-3 ? `${digits(value * 1e3)} ms` : `${digits(value * 1e6)} µs`;
-  if (unit === "bytes") return size >= 2 ** 30 ? `${digits(value / 2 ** 30)} GiB` : `${digits(value / 2 ** 20)} MiB`;
+  if (unit === "bytes") {
+    const step = size >= 2 ** 30 ? 3 : size >= 2 ** 20 ? 2 : 1;
+    return `${digits(value / 2 ** (10 * step))} ${" KMG"[step]}iB`;
+  }
   return unit === "1" ? digits(value) : `${digits(value)} ${unit}`;
 }
 

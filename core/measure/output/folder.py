@@ -116,11 +116,13 @@ def finish_parts(output: Path) -> None:
 
 
 def default_name(plan: Plan, registry: Registry) -> str:
-    """Name an experiment after its workload: what is measured alike belongs together, whenever it was measured."""
+    """Name an experiment after its workload: what is measured alike belongs together, whenever it was measured.
+
+    Of what the workload sweeps only the names count, so that a value that is added later joins the others.
+    """
     models = sorted({name for spec in plan.cells for name in (spec.model or plan.workload.model or [])})
-    identity = json.dumps(
-        [workload_identity(plan, registry), models, *([plan.axes] if plan.axes else [])], sort_keys=True
-    )
+    fixed = {name: value for name, value in workload_identity(plan, registry).items() if name not in plan.axes}
+    identity = json.dumps([fixed, models, *([sorted(plan.axes)] if plan.axes else [])], sort_keys=True)
     return f"{path_part(plan.workload.task or 'fixed')}-{hashlib.sha256(identity.encode()).hexdigest()[:6]}"
 
 
