@@ -31,7 +31,7 @@ DEMO_ROUNDS = 3
 
 EXAMPLE_MODEL = "tiny:target"  # where nobody names a model; a backend that cannot run it has a stand-in
 TIE_MARGIN = 1e-4  # log-probability gap of the two likeliest ids below which rounding decides
-ROUNDED_TIE_MARGIN = 1e-2  # the same where weights, keys or values have fewer bits than float32
+ROUNDED_TIE_MARGIN = 1e-3  # the same where weights, keys or values have fewer bits than float32
 CONFORMANCE_TIMEOUT_S = 300.0  # per process of a check: engines that compile take a minute to load
 
 MEMORY_HEADROOM = 1.3  # weights, KV cache and the engine's own buffers, as a multiple of the weight file

@@ -18,7 +18,7 @@ from .subject import Subject
 @check("Score with the weights and number formats used for decoding; position t is the token given those before it.")
 def score_agrees_with_greedy_choice(subject: Subject) -> str:
     """Every token that greedy decoding chose is the most likely one by `score`, ties excepted (a gap below 0.0001, or
-    0.01 where `Preflight.inexact` makes no claim); log-probabilities are finite and at most 0.
+    0.001 where `Preflight.inexact` is a reason); log-probabilities are finite and at most 0.
     """
     if "score" not in subject.backend.supports:
         raise NotApplicable("it does not declare 'score'")
